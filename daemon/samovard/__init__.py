@@ -1,0 +1,1 @@
+"""The samovar daemon: live conversations with language models behind two sockets."""

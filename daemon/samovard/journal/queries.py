@@ -1,0 +1,339 @@
+"""Every statement of the journal, and the rows they speak of. Each function is one step of a transaction.
+
+Nothing else in samovar says SQL. What an ask needs is compiled to SQL once, when this module is imported:
+SQLAlchemy's own execution would take longer than the commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, bindparam, func, insert, literal_column, null, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+from sqlalchemy.sql.elements import ClauseElement
+
+from samovard.model.backend import Usage
+from samovard.model.errors import NameInUse
+from samovard.model.journal import AskClosed, AskOpened, NewSession, SessionRecord
+from samovard.model.message import Head, Message
+from samovard.model.states import AskState
+from samovard.model.views import AskView, ErrorView, Timing
+
+from .schema import asks as a
+from .schema import messages as m
+from .schema import sessions as s
+
+_USAGE = ("input", "output", "cache_read", "cache_write", "reasoning")
+
+
+_DIALECT = SQLiteDialect_pysqlite(paramstyle="named")
+
+
+def _compiled(statement: ClauseElement) -> str:
+    return str(statement.compile(dialect=_DIALECT))
+
+
+def _key_of(name: str) -> Any:
+    """The key of the message whose id is bound to `name`; null for a null id."""
+    return select(m.c.key).where(m.c.id == bindparam(name)).scalar_subquery()
+
+
+_ADD_MESSAGE = _compiled(
+    upsert(m)
+    .values(
+        id=bindparam("id_"),
+        parent=_key_of("parent_"),
+        number=bindparam("number_"),
+        role=bindparam("role_"),
+        content=bindparam("content_"),
+        at=bindparam("at_"),
+    )
+    .on_conflict_do_nothing()
+)
+
+_ADD_SESSION = (
+    upsert(s)
+    .values(
+        name=bindparam("name_"),
+        model=bindparam("model_"),
+        settings=bindparam("settings_", type_=s.c.settings.type),
+        head=_key_of("head_"),
+        parent=bindparam("parent_"),
+        forked_at=_key_of("forked_at_"),
+        created_at=bindparam("created_at_"),
+    )
+    .on_conflict_do_nothing()
+)
+
+_MOVE_HEAD = update(s).where(s.c.key == bindparam("session_")).values(head=_key_of("head_"))
+
+_OPEN_ASK = _compiled(
+    insert(a).values(
+        id=bindparam("id_"),
+        session=bindparam("session_"),
+        state=literal_column(f"'{AskState.QUEUED.value}'"),
+        prompt=bindparam("prompt_"),
+        created_at=bindparam("created_at_"),
+    )
+)
+
+_CLOSING = (
+    update(a)
+    .where(a.c.id == bindparam("id_"))
+    .values(
+        state=bindparam("state_"),
+        partial=bindparam("partial_"),
+        reply=_key_of("reply_"),
+        stop_reason=bindparam("stop_reason_"),
+        error_code=bindparam("error_code_"),
+        error_message=bindparam("error_message_"),
+        queued_s=bindparam("queued_s_"),
+        first_token_s=bindparam("first_token_s_"),
+        total_s=bindparam("total_s_"),
+        **{name: bindparam(f"{name}_") for name in _USAGE},
+    )
+)
+
+# Once an ask is done its prompt stands in `messages`; twice would be once too many.
+_CLOSE_DONE_ASK = _compiled(_CLOSING.values(prompt=null()))
+_CLOSE_ASK = _compiled(_CLOSING)
+
+_COUNT_REPLY = _compiled(
+    update(s)
+    .where(s.c.key == bindparam("session_"))
+    .values(
+        head=_key_of("reply_"),
+        asks=s.c.asks + literal_column("1"),
+        **{name: s.c[name] + bindparam(f"{name}_") for name in _USAGE},
+    )
+)
+
+_INTERRUPT_ALL = (
+    update(a)
+    .where(a.c.state.in_([AskState.QUEUED.value, AskState.RUNNING.value]))
+    .values(state=AskState.INTERRUPTED.value)
+    .returning(a.c.id)
+)
+
+
+def _message_row(message: Message) -> dict[str, Any]:
+    return {
+        "id_": bytes.fromhex(message.id),
+        "parent_": bytes.fromhex(message.parent.id) if message.parent else None,
+        "number_": message.number,
+        "role_": message.role,
+        "content_": message.content,
+        "at_": message.at,
+    }
+
+
+def _id(head: Head | Message | None) -> bytes | None:
+    return bytes.fromhex(head.id) if head else None
+
+
+def add_session(connection: Connection, new: NewSession) -> int:
+    """Raises NameInUse, having written nothing."""
+    if new.root:
+        connection.exec_driver_sql(_ADD_MESSAGE, _message_row(new.root))
+    result = connection.execute(
+        _ADD_SESSION,
+        {
+            "name_": new.name,
+            "model_": new.model,
+            "settings_": new.settings,
+            "head_": _id(new.head or new.root),
+            "parent_": new.parent,
+            "forked_at_": _id(new.head) if new.parent else None,
+            "created_at_": new.created_at,
+        },
+    )
+    if not result.rowcount:
+        raise NameInUse(new.name)
+    assert result.inserted_primary_key is not None
+    return int(result.inserted_primary_key[0])
+
+
+def end_sessions(connection: Connection, keys: Sequence[int], at: float) -> None:
+    statement = update(s).where(s.c.key == bindparam("key_")).values(killed_at=at)
+    connection.execute(statement, [{"key_": key} for key in keys])
+
+
+def move_head(connection: Connection, key: int, head: Head | None) -> None:
+    connection.execute(_MOVE_HEAD, {"session_": key, "head_": _id(head)})
+
+
+def open_ask(connection: Connection, opened: AskOpened) -> None:
+    connection.exec_driver_sql(
+        _OPEN_ASK,
+        {
+            "id_": opened.ask,
+            "session_": opened.session,
+            "prompt_": opened.prompt,
+            "created_at_": opened.created_at,
+        },
+    )
+
+
+def close_ask(connection: Connection, closed: AskClosed) -> None:
+    """The prompt's message, the reply's, the session's head and the ask: together or not at all."""
+    usage = {f"{name}_": getattr(closed.usage, name) for name in _USAGE}
+    reply = _id(closed.reply)
+    if closed.reply:
+        assert closed.reply.parent
+        connection.exec_driver_sql(_ADD_MESSAGE, [_message_row(closed.reply.parent), _message_row(closed.reply)])
+        connection.exec_driver_sql(_COUNT_REPLY, {"session_": closed.session, "reply_": reply, **usage})
+    connection.exec_driver_sql(
+        _CLOSE_DONE_ASK if closed.reply else _CLOSE_ASK,
+        {
+            "id_": closed.ask,
+            "state_": closed.state.value,
+            "partial_": closed.partial or None,
+            "reply_": reply,
+            "stop_reason_": closed.stop_reason,
+            "error_code_": closed.error.code if closed.error else None,
+            "error_message_": closed.error.message if closed.error else None,
+            "queued_s_": closed.timing.queued_s,
+            "first_token_s_": closed.timing.first_token_s,
+            "total_s_": closed.timing.total_s,
+            **usage,
+        },
+    )
+
+
+def interrupt_all(connection: Connection) -> list[str]:
+    """Marks whatever was under way and returns its tickets."""
+    return list(connection.execute(_INTERRUPT_ALL).scalars())
+
+
+def _select_sessions() -> Select[Any]:
+    parent, head, forked_at = s.alias(), m.alias(), m.alias()
+    return (
+        select(
+            s,
+            head.c.id.label("head_id"),
+            head.c.number.label("head_number"),
+            parent.c.name.label("parent_name"),
+            forked_at.c.id.label("forked_at_id"),
+        )
+        .outerjoin(head, s.c.head == head.c.key)
+        .outerjoin(parent, s.c.parent == parent.c.key)
+        .outerjoin(forked_at, s.c.forked_at == forked_at.c.key)
+        .where(s.c.killed_at.is_(None))
+    )
+
+
+_SESSIONS = _select_sessions().order_by(s.c.key)
+_SESSION = _select_sessions().where(s.c.name == bindparam("name_"))
+
+
+def _session(row: Row[Any]) -> SessionRecord:
+    return SessionRecord(
+        key=row.key,
+        name=row.name,
+        model=row.model,
+        settings=row.settings,
+        head=Head(row.head_id.hex(), row.head_number) if row.head_id else None,
+        forked_from=row.parent_name,
+        forked_at=row.forked_at_id.hex() if row.forked_at_id else None,
+        created_at=row.created_at,
+        asks=row.asks,
+        usage=_usage(row),
+    )
+
+
+def _usage(row: Row[Any]) -> Usage:
+    return Usage(**{name: getattr(row, name) for name in _USAGE})
+
+
+def session(connection: Connection, name: str) -> SessionRecord | None:
+    row = connection.execute(_SESSION, {"name_": name}).first()
+    return _session(row) if row else None
+
+
+def sessions(connection: Connection) -> list[SessionRecord]:
+    return [_session(row) for row in connection.execute(_SESSIONS)]
+
+
+def names(connection: Connection) -> list[str]:
+    return list(connection.execute(select(s.c.name).where(s.c.killed_at.is_(None))).scalars())
+
+
+def count(connection: Connection) -> int:
+    return connection.execute(select(func.count()).where(s.c.killed_at.is_(None))).scalar_one()
+
+
+def _up(columns: tuple[str, ...]) -> Select[Any]:
+    """From the message bound to `head_` up to, and without, the number bound to `above_`; newest first."""
+    top = select(m.c.key, m.c.parent, m.c.number).where(m.c.id == bindparam("head_")).cte("up", recursive=True)
+    up = top.union_all(
+        select(m.c.key, m.c.parent, m.c.number)
+        .join(top, m.c.key == top.c.parent)
+        .where(m.c.number > bindparam("above_"))
+    )
+    return select(*(m.c[column] for column in columns)).join(up, m.c.key == up.c.key).order_by(m.c.number)
+
+
+_HISTORY = _up(("id", "role", "content", "number", "at"))
+_PATH = _up(("id", "number"))
+
+
+def history(connection: Connection, head: Head, last: int | None = None) -> list[Message]:
+    """Linked from the first that is returned on; where `last` cuts the history, that one's parent is None."""
+    above = max(0, head.number - last) if last is not None else 0
+    found: list[Message] = []
+    parent: Message | None = None
+    for row in connection.execute(_HISTORY, {"head_": _id(head), "above_": above}):
+        parent = Message(row.id.hex(), row.role, row.content, parent, row.number, row.at)
+        found.append(parent)
+    return found
+
+
+def find_message(connection: Connection, head: Head, ref: str) -> list[Head]:
+    rows = connection.execute(_PATH, {"head_": _id(head), "above_": 0})
+    return [Head(row.id.hex(), row.number) for row in rows if row.id.hex().startswith(ref)]
+
+
+def _select_asks() -> Select[Any]:
+    reply = m.alias()
+    return (
+        select(
+            a,
+            s.c.name.label("session_name"),
+            s.c.model,
+            reply.c.id.label("reply_id"),
+            reply.c.content.label("reply_text"),
+        )
+        .join(s, a.c.session == s.c.key)
+        .outerjoin(reply, a.c.reply == reply.c.key)
+    )
+
+
+_ASK = _select_asks().where(a.c.id == bindparam("id_"))
+_ASKS = _select_asks().where(a.c.session == bindparam("session_")).order_by(a.c.id.desc()).limit(bindparam("last_"))
+
+
+def _ask(row: Row[Any]) -> AskView:
+    return AskView(
+        ask=row.id,
+        session=row.session_name,
+        model=row.model,
+        state=AskState(row.state),
+        text=row.reply_text if row.reply_id else row.partial or "",
+        message=row.reply_id.hex() if row.reply_id else None,
+        stop_reason=row.stop_reason,
+        usage=_usage(row),
+        timing=Timing(row.queued_s, row.first_token_s, row.total_s),
+        error=ErrorView(row.error_code, row.error_message) if row.error_code else None,
+        created_at=row.created_at,
+    )
+
+
+def ask(connection: Connection, ticket: str) -> AskView | None:
+    row = connection.execute(_ASK, {"id_": ticket}).first()
+    return _ask(row) if row else None
+
+
+def asks(connection: Connection, key: int, last: int) -> list[AskView]:
+    return [_ask(row) for row in connection.execute(_ASKS, {"session_": key, "last_": last})]

@@ -1,0 +1,152 @@
+"""The journal over SQLite: WAL, synchronous=FULL, one writing thread, one reading thread."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from samovard import log
+from samovard.model.errors import JournalUnreadable
+from samovard.model.journal import AskClosed, AskOpened, NewSession, SessionRecord
+from samovard.model.message import Head, Message
+from samovard.model.views import AskView
+
+from . import queries, version
+from .writer import Writer
+
+Result = TypeVar("Result")
+
+FILE = "journal.db"
+
+_PRAGMAS = (
+    "journal_mode = WAL",
+    "synchronous = FULL",
+    "foreign_keys = ON",
+    "busy_timeout = 5000",
+    # A WAL that once grew large is cut back, so that the folder holds little more than its text.
+    "journal_size_limit = 1048576",
+)
+
+
+async def open_journal(folder: Path) -> tuple[SqliteJournal, list[AskView]]:
+    """The journal in `folder`, brought up to date, and the asks that were under way when it was last left.
+
+    Raises JournalNewer and JournalUnreadable, the file untouched; JournalUnwritable where it can't be made.
+    """
+    file = folder / FILE
+    await asyncio.to_thread(version.bring_up_to_date, file)
+    journal = SqliteJournal(file)
+    try:
+        return journal, await journal.recover()
+    except BaseException:
+        await journal.close()
+        raise
+
+
+class SqliteJournal:
+    """`samovard.model.journal.Journal` over one file. Made on the loop that will use it."""
+
+    def __init__(self, file: Path) -> None:
+        self._engine = connect(file)
+        self._writer = Writer(self._engine)
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="journal-reader")
+        self._reading = self._engine.connect()
+
+    async def _read(self, query: Callable[..., Result], *args: Any) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._reader, self._run_query, query, args)
+
+    def _run_query(self, query: Callable[..., Result], args: tuple[Any, ...]) -> Result:
+        try:
+            return query(self._reading, *args)
+        except DBAPIError as error:
+            raise JournalUnreadable(f"the journal could not be read ({error.orig})") from error
+        finally:
+            self._reading.rollback()
+
+    async def recover(self) -> list[AskView]:
+        """Marks what was under way as interrupted and returns it, the newest first, 100 at most."""
+        tickets: list[str] = await self._writer.do(queries.interrupt_all)
+        views = [await self.ask(ticket) for ticket in sorted(tickets, reverse=True)[:100]]
+        return [view for view in views if view]
+
+    async def add_session(self, new: NewSession) -> int:
+        key: int = await self._writer.do(lambda connection: queries.add_session(connection, new))
+        return key
+
+    async def end_sessions(self, keys: Sequence[int], at: float) -> None:
+        await self._writer.do(lambda connection: queries.end_sessions(connection, keys, at))
+
+    async def move_head(self, key: int, head: Head | None) -> None:
+        await self._writer.do(lambda connection: queries.move_head(connection, key, head))
+
+    def open_ask(self, opened: AskOpened) -> asyncio.Future[None]:
+        return self._writer.submit(lambda connection: queries.open_ask(connection, opened))
+
+    async def close_ask(self, closed: AskClosed) -> None:
+        await self._writer.do(lambda connection: queries.close_ask(connection, closed))
+
+    async def session(self, name: str) -> SessionRecord | None:
+        return await self._read(queries.session, name)
+
+    async def sessions(self) -> list[SessionRecord]:
+        return await self._read(queries.sessions)
+
+    async def names(self) -> list[str]:
+        return await self._read(queries.names)
+
+    async def count(self) -> int:
+        return await self._read(queries.count)
+
+    async def history(self, head: Head, last: int | None = None) -> list[Message]:
+        return await self._read(queries.history, head, last)
+
+    async def find_message(self, head: Head, ref: str) -> list[Head]:
+        return await self._read(queries.find_message, head, ref)
+
+    async def ask(self, ticket: str) -> AskView | None:
+        return await self._read(queries.ask, ticket)
+
+    async def asks(self, key: int, last: int) -> list[AskView]:
+        return await self._read(queries.asks, key, last)
+
+    async def close(self) -> None:
+        await self._writer.close()
+        self._reader.shutdown()
+        self._reading.close()
+        await asyncio.to_thread(_checkpoint, self._engine)
+        self._engine.dispose()
+
+
+def connect(file: Path) -> Engine:
+    """An engine on `file`; each of its connections is set up alike."""
+    engine = create_engine(
+        f"sqlite:///{file}",
+        poolclass=NullPool,
+        connect_args={"check_same_thread": False},
+        json_serializer=lambda value: json.dumps(value, separators=(",", ":"), ensure_ascii=False),
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, _record: Any) -> None:
+        for pragma in _PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
+
+    return engine
+
+
+def _checkpoint(engine: Engine) -> None:
+    """Moves the WAL into the file, so that a stopped daemon leaves one file; a full disk may forbid it."""
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    except DBAPIError as error:
+        log.warning("journal/checkpoint-failed", reason=str(error.orig))
