@@ -1,0 +1,1 @@
+"""The ops: every command of the daemon, declared once. `registry` reads them; the faces are made from them."""
