@@ -1,0 +1,93 @@
+"""A DEALER socket to one daemon, and what happens to it: connected, refused, gone. Shared by both clients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from . import wire
+from .errors import DaemonGone, NoDaemon
+
+CONNECT_TIMEOUT_S = 10.0
+
+_WATCHED = (
+    zmq.EVENT_HANDSHAKE_SUCCEEDED
+    | zmq.EVENT_DISCONNECTED
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+)
+
+
+class Connection:
+    """One socket and its monitor. Not thread-safe: `Client` guards it with a lock, `AsyncClient` with its loop."""
+
+    def __init__(self, context: zmq.Context[Any], info: dict[str, Any]) -> None:
+        self.info = info
+        self.exchange = wire.Exchange()
+        self.connected = False
+        self.gone: DaemonGone | NoDaemon | None = None
+        self.socket = context.socket(zmq.DEALER)
+        self.socket.linger = 0
+        self.socket.sndhwm = self.socket.rcvhwm = 0
+        self.socket.heartbeat_ivl = wire.HEARTBEAT_MS
+        self.socket.heartbeat_timeout = wire.HEARTBEAT_TIMEOUT_MS
+        secure(self.socket, info)
+        self._monitor = self.socket.get_monitor_socket(_WATCHED)
+        self.socket.connect(info["ops"])
+        self.fds = (int(self.socket.fd), int(self._monitor.fd))
+
+    def close(self) -> None:
+        """Lets go of the socket."""
+        self.socket.disable_monitor()
+        self._monitor.close()
+        self.socket.close()
+
+    def receive_all(self) -> list[wire.Pending]:
+        """Takes whatever has come, without waiting; returns the calls that it was for."""
+        touched = []
+        while True:
+            try:
+                frames = self.socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                break
+            pending = self.exchange.receive(frames)
+            if pending:
+                touched.append(pending)
+        self._watch()
+        if self.gone:
+            touched += self.exchange.fail_all(self.gone)
+        return touched
+
+    def _watch(self) -> None:
+        while self._monitor.poll(0):
+            event = recv_monitor_message(self._monitor, zmq.NOBLOCK)["event"]
+            if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                self.connected = True
+            elif event == zmq.EVENT_DISCONNECTED and self.connected:
+                self.gone = DaemonGone(
+                    f"the daemon (pid {self.info.get('pid')}) ended or stopped answering with a request under way; "
+                    "what it had acknowledged is kept, and `samovar status` says what was interrupted"
+                )
+            else:
+                self.gone = NoDaemon(
+                    f"the daemon at {self.info['ops']} refused the connection; the keys in its connection file are not "
+                    "the ones that it was started with. `samovar restart` makes new ones",
+                    code="connection_refused",
+                )
+
+    def unanswered(self, waited_s: float) -> NoDaemon:
+        """The error for a daemon that never took the connection."""
+        return NoDaemon(
+            f"the daemon (pid {self.info.get('pid')}) did not take a connection at {self.info['ops']} within "
+            f"{waited_s:g} s; it may hang. `samovar restart` ends it and starts another"
+        )
+
+
+def secure(socket: zmq.Socket[Any], info: dict[str, Any]) -> None:
+    """Turns CurveZMQ on where the connection file has keys: the server's public key lets us in, ours are new."""
+    if info.get("curve_publickey"):
+        socket.curve_publickey, socket.curve_secretkey = zmq.curve_keypair()
+        socket.curve_serverkey = info["curve_publickey"].encode()

@@ -1,0 +1,1 @@
+"""The daemon's only two doors: `socket` for ops, `kernel` for code."""
