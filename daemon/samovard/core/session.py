@@ -207,9 +207,10 @@ class Session:
             self._usage += ask.usage
             self.tip, self.head = ask.reply, head_of(ask.reply)
             self._around.histories.keep(self)
-        self._log_end(ask)
         ask.tell_state()
         ask.ended.set()
+        # Whoever waits for the ask has its turn before the log does.
+        asyncio.get_running_loop().call_soon(self._log_end, ask)
 
     async def _record_end(self, ask: Ask) -> bool:
         """False where the journal refused it: then the ask has failed, and stays in memory for whoever polls it."""

@@ -1,11 +1,13 @@
 """Every statement of the journal, and the rows they speak of. Each function is one step of a transaction.
 
-Nothing else in samovar says SQL. What an ask needs is compiled to SQL once, when this module is imported:
-SQLAlchemy's own execution would take longer than the commit.
+Nothing else in samovar says SQL. Writes are compiled to SQL once, when this module is imported, and run on the
+driver's own connection: SQLAlchemy's execution would take longer than the commit.
 """
 
 from __future__ import annotations
 
+import json
+import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
@@ -53,12 +55,12 @@ _ADD_MESSAGE = _compiled(
     .on_conflict_do_nothing()
 )
 
-_ADD_SESSION = (
+_ADD_SESSION = _compiled(
     upsert(s)
     .values(
         name=bindparam("name_"),
         model=bindparam("model_"),
-        settings=bindparam("settings_", type_=s.c.settings.type),
+        settings=bindparam("settings_"),
         head=_key_of("head_"),
         parent=bindparam("parent_"),
         forked_at=_key_of("forked_at_"),
@@ -67,7 +69,9 @@ _ADD_SESSION = (
     .on_conflict_do_nothing()
 )
 
-_MOVE_HEAD = update(s).where(s.c.key == bindparam("session_")).values(head=_key_of("head_"))
+_END_SESSION = _compiled(update(s).where(s.c.key == bindparam("session_")).values(killed_at=bindparam("at_")))
+
+_MOVE_HEAD = _compiled(update(s).where(s.c.key == bindparam("session_")).values(head=_key_of("head_")))
 
 _OPEN_ASK = _compiled(
     insert(a).values(
@@ -110,10 +114,10 @@ _COUNT_REPLY = _compiled(
     )
 )
 
-_INTERRUPT_ALL = (
+_INTERRUPT_ALL = _compiled(
     update(a)
-    .where(a.c.state.in_([AskState.QUEUED.value, AskState.RUNNING.value]))
-    .values(state=AskState.INTERRUPTED.value)
+    .where(a.c.state.in_([literal_column(f"'{AskState.QUEUED.value}'"), literal_column(f"'{AskState.RUNNING.value}'")]))
+    .values(state=literal_column(f"'{AskState.INTERRUPTED.value}'"))
     .returning(a.c.id)
 )
 
@@ -133,16 +137,16 @@ def _id(head: Head | Message | None) -> bytes | None:
     return bytes.fromhex(head.id) if head else None
 
 
-def add_session(connection: Connection, new: NewSession) -> int:
+def add_session(connection: sqlite3.Connection, new: NewSession) -> int:
     """Raises NameInUse, having written nothing."""
     if new.root:
-        connection.exec_driver_sql(_ADD_MESSAGE, _message_row(new.root))
+        connection.execute(_ADD_MESSAGE, _message_row(new.root))
     result = connection.execute(
         _ADD_SESSION,
         {
             "name_": new.name,
             "model_": new.model,
-            "settings_": new.settings,
+            "settings_": json.dumps(new.settings, ensure_ascii=False),
             "head_": _id(new.head or new.root),
             "parent_": new.parent,
             "forked_at_": _id(new.head) if new.parent else None,
@@ -151,21 +155,19 @@ def add_session(connection: Connection, new: NewSession) -> int:
     )
     if not result.rowcount:
         raise NameInUse(new.name)
-    assert result.inserted_primary_key is not None
-    return int(result.inserted_primary_key[0])
+    return int(result.lastrowid or 0)
 
 
-def end_sessions(connection: Connection, keys: Sequence[int], at: float) -> None:
-    statement = update(s).where(s.c.key == bindparam("key_")).values(killed_at=at)
-    connection.execute(statement, [{"key_": key} for key in keys])
+def end_sessions(connection: sqlite3.Connection, keys: Sequence[int], at: float) -> None:
+    connection.executemany(_END_SESSION, [{"session_": key, "at_": at} for key in keys])
 
 
-def move_head(connection: Connection, key: int, head: Head | None) -> None:
+def move_head(connection: sqlite3.Connection, key: int, head: Head | None) -> None:
     connection.execute(_MOVE_HEAD, {"session_": key, "head_": _id(head)})
 
 
-def open_ask(connection: Connection, opened: AskOpened) -> None:
-    connection.exec_driver_sql(
+def open_ask(connection: sqlite3.Connection, opened: AskOpened) -> None:
+    connection.execute(
         _OPEN_ASK,
         {
             "id_": opened.ask,
@@ -176,15 +178,15 @@ def open_ask(connection: Connection, opened: AskOpened) -> None:
     )
 
 
-def close_ask(connection: Connection, closed: AskClosed) -> None:
+def close_ask(connection: sqlite3.Connection, closed: AskClosed) -> None:
     """The prompt's message, the reply's, the session's head and the ask: together or not at all."""
     usage = {f"{name}_": getattr(closed.usage, name) for name in _USAGE}
     reply = _id(closed.reply)
     if closed.reply:
         assert closed.reply.parent
-        connection.exec_driver_sql(_ADD_MESSAGE, [_message_row(closed.reply.parent), _message_row(closed.reply)])
-        connection.exec_driver_sql(_COUNT_REPLY, {"session_": closed.session, "reply_": reply, **usage})
-    connection.exec_driver_sql(
+        connection.executemany(_ADD_MESSAGE, [_message_row(closed.reply.parent), _message_row(closed.reply)])
+        connection.execute(_COUNT_REPLY, {"session_": closed.session, "reply_": reply, **usage})
+    connection.execute(
         _CLOSE_DONE_ASK if closed.reply else _CLOSE_ASK,
         {
             "id_": closed.ask,
@@ -202,9 +204,9 @@ def close_ask(connection: Connection, closed: AskClosed) -> None:
     )
 
 
-def interrupt_all(connection: Connection) -> list[str]:
+def interrupt_all(connection: sqlite3.Connection) -> list[str]:
     """Marks whatever was under way and returns its tickets."""
-    return list(connection.execute(_INTERRUPT_ALL).scalars())
+    return [row[0] for row in connection.execute(_INTERRUPT_ALL).fetchall()]
 
 
 def _select_sessions() -> Select[Any]:

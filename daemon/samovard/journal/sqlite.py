@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -57,7 +56,7 @@ class SqliteJournal:
 
     def __init__(self, file: Path) -> None:
         self._engine = connect(file)
-        self._writer = Writer(self._engine)
+        self._writer = Writer(prepare(sqlite3.connect(file, check_same_thread=False)))
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="journal-reader")
         self._reading = self._engine.connect()
 
@@ -127,20 +126,21 @@ class SqliteJournal:
 
 
 def connect(file: Path) -> Engine:
-    """An engine on `file`; each of its connections is set up alike."""
+    """An engine on `file` for reading and for migrations."""
     engine = create_engine(
         f"sqlite:///{file}",
         poolclass=NullPool,
         connect_args={"check_same_thread": False},
-        json_serializer=lambda value: json.dumps(value, separators=(",", ":"), ensure_ascii=False),
     )
-
-    @event.listens_for(engine, "connect")
-    def prepare(connection: sqlite3.Connection, _record: Any) -> None:
-        for pragma in _PRAGMAS:
-            connection.execute(f"PRAGMA {pragma}")
-
+    event.listen(engine, "connect", lambda connection, _record: prepare(connection))
     return engine
+
+
+def prepare(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """Sets a connection up as every one of the journal's is."""
+    for pragma in _PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
 
 
 def _checkpoint(engine: Engine) -> None:

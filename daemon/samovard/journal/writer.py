@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import sqlite3
 import threading
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
-
 from samovard import log
 from samovard.model.errors import Internal, JournalUnwritable, SamovarError
 
-Job = Callable[[Connection], Any]
+Job = Callable[[sqlite3.Connection], Any]
 Entry = tuple[Job, "asyncio.Future[Any]"]
 
 _GROUP = 256
@@ -27,8 +25,8 @@ _GROUP = 256
 class Writer:
     """Runs jobs in the order they come, each whole or not at all."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
         self._loop = asyncio.get_running_loop()
         self._jobs: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
@@ -50,10 +48,10 @@ class Writer:
         await asyncio.to_thread(self._thread.join)
 
     def _run(self) -> None:
-        with self._engine.connect() as connection:
-            while (group := self._next_group()) is not None:
-                outcomes = self._commit(connection, group)
-                self._loop.call_soon_threadsafe(_resolve, outcomes)
+        while (group := self._next_group()) is not None:
+            outcomes = self._commit(self._connection, group)
+            self._loop.call_soon_threadsafe(_resolve, outcomes)
+        self._connection.close()
 
     def _next_group(self) -> list[Entry] | None:
         first = self._jobs.get()
@@ -71,7 +69,7 @@ class Writer:
             group.append(entry)
         return group
 
-    def _commit(self, connection: Connection, group: list[Entry]) -> list[tuple[asyncio.Future[Any], Any]]:
+    def _commit(self, connection: sqlite3.Connection, group: list[Entry]) -> list[tuple[asyncio.Future[Any], Any]]:
         try:
             results = [_attempt(job, connection) for job, _ in group]
             connection.commit()
@@ -84,7 +82,7 @@ class Writer:
         return [(future, result) for (_, future), result in zip(group, results, strict=True)]
 
 
-def _attempt(job: Job, connection: Connection) -> Any:
+def _attempt(job: Job, connection: sqlite3.Connection) -> Any:
     """The job's result, or its refusal: a `SamovarError` says that the job wrote nothing."""
     try:
         return job(connection)
@@ -103,11 +101,10 @@ def _resolve(outcomes: list[tuple[asyncio.Future[Any], Any]]) -> None:
 
 
 def _translate(error: Exception) -> SamovarError:
-    reason = str(error.orig) if isinstance(error, DBAPIError) else f"{type(error).__name__}: {error}"
-    log.error("journal/write-failed", reason=reason)
-    if isinstance(error, DBAPIError):
+    log.error("journal/write-failed", reason=str(error), kind=type(error).__name__)
+    if isinstance(error, sqlite3.Error):
         return JournalUnwritable(
-            f"the journal could not be written ({reason}), so nothing was changed; "
+            f"the journal could not be written ({error}), so nothing was changed; "
             "free some space or make its folder writable, then try again"
         )
-    return Internal(f"the journal could not be written: {reason}; the log has the details")
+    return Internal(f"the journal could not be written: {type(error).__name__}: {error}; the log has the details")

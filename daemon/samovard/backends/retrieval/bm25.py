@@ -1,0 +1,106 @@
+"""BM25 over units of text: which of them fit a question best.
+
+After Robertson & Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond" (2009), with the simple extension
+to weighted fields by Robertson, Zaragoza & Taylor (CIKM 2004): a unit's own terms count fully, those of what it
+stands under (its heading, the line that introduces its list) count for less. An index never changes once made, so
+threads may share it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+from .terms import terms
+
+K1 = 1.5
+B = 0.75
+ABOUT_WEIGHT = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What is told as one: a sentence, a list item, a table's row, a short piece of code. `about` is what it is under."""
+
+    text: str
+    about: str = ""
+
+
+class Postings(NamedTuple):
+    """The units that hold a term, and each one's weighted count of it."""
+
+    units: array[int]
+    counts: array[float]
+
+
+class Hit(NamedTuple):
+    """A unit that fits: its score, and where it stands."""
+
+    score: float
+    index: int
+    unit: int
+
+
+class Index:
+    """Units, and for each term where it occurs. Iterating it gives nothing; see `units`."""
+
+    __slots__ = ("lengths", "postings", "total", "units")
+
+    def __init__(self, units: Iterable[Unit], stopped: Callable[[], bool] = lambda: False) -> None:
+        self.units: list[Unit] = []
+        self.lengths = array("I")
+        """The count of each unit's own terms."""
+        self.postings: dict[str, Postings] = {}
+        for unit in units:
+            if stopped():
+                break
+            self._add(unit)
+        self.total = sum(self.lengths)
+
+    def _add(self, unit: Unit) -> None:
+        number = len(self.units)
+        counts: dict[str, float] = Counter(terms(unit.text))  # type: ignore[assignment]
+        self.lengths.append(sum(counts.values()))  # type: ignore[arg-type]
+        for term in _about(unit.about):
+            counts[term] = counts.get(term, 0) + ABOUT_WEIGHT
+        for term, count in counts.items():
+            found = self.postings.get(term)
+            if found is None:
+                found = self.postings[term] = Postings(array("I"), array("f"))
+            found.units.append(number)
+            found.counts.append(count)
+        self.units.append(unit)
+
+
+@lru_cache(maxsize=1024)
+def _about(text: str) -> frozenset[str]:
+    return frozenset(terms(text))
+
+
+def cost(indexes: Sequence[Index], wanted: Iterable[str]) -> int:
+    """How many postings a search goes through, so that its caller can tell a short one from a long one."""
+    return sum(len(found.units) for term in wanted for i in indexes if (found := i.postings.get(term)))
+
+
+def search(indexes: Sequence[Index], wanted: Iterable[str], at_most: int) -> list[Hit]:
+    """The units that share a term with `wanted`, the best first, of equal ones the earlier. Counts over all indexes."""
+    number = sum(len(index.lengths) for index in indexes)
+    mean = (sum(index.total for index in indexes) / number if number else 0) or 1
+    scores: list[dict[int, float]] = [{} for _ in indexes]
+    for term in dict.fromkeys(wanted):
+        found = [(place, index.postings[term]) for place, index in enumerate(indexes) if term in index.postings]
+        holders = sum(len(postings.units) for _, postings in found)
+        idf = math.log(1 + (number - holders + 0.5) / (holders + 0.5))
+        for place, postings in found:
+            lengths, into = indexes[place].lengths, scores[place]
+            for unit, count in zip(*postings, strict=True):
+                norm = K1 * (1 - B + B * lengths[unit] / mean)
+                into[unit] = into.get(unit, 0.0) + idf * count * (K1 + 1) / (count + norm)
+    hits = (Hit(score, place, unit) for place, into in enumerate(scores) for unit, score in into.items())
+    return heapq.nsmallest(at_most, hits, key=lambda hit: (-hit.score, hit.index, hit.unit))
