@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from .errors import NoDaemon, SamovarError, UsageError
 
@@ -67,20 +67,15 @@ def _tell(line: str) -> None:
 
 
 def _run(argv: list[str]) -> int:
-    command = next((word for word in argv if not word.startswith("-")), None)
-    if argv[:1] and argv[0] in ("--home", "--home="):
-        command = next((word for word in argv[2:] if not word.startswith("-")), None)
-    if command is None:
+    place = _place_of_command(argv)
+    if place is None:
         return _overview(argv)
+    command, rest = argv[place], argv[:place] + argv[place + 1 :]
     from .ops import OPS
 
     if command in OPS:
-        rest = argv.copy()
-        rest.remove(command)
         return _run_op(OPS[command], rest)
     if command in PROCESS_COMMANDS:
-        rest = argv.copy()
-        rest.remove(command)
         from . import process
 
         return process.run(command, rest)
@@ -89,6 +84,14 @@ def _run(argv: list[str]) -> int:
     close = get_close_matches(command, [*OPS, *PROCESS_COMMANDS], n=1)
     hint = f" Did you mean {close[0]!r}?" if close else " `samovar --help` lists all."
     raise UsageError(f"there is no command {command!r}.{hint}", code="unknown_op")
+
+
+def _place_of_command(argv: list[str]) -> int | None:
+    """Where the first word is that is no option, and no option's value."""
+    place = 0
+    while place < len(argv) and argv[place].startswith("-"):
+        place += 2 if argv[place] == "--home" else 1
+    return place if place < len(argv) else None
 
 
 def _overview(argv: list[str]) -> int:
@@ -119,7 +122,11 @@ class _Parsers:
         """A parser with the options that every command has."""
         import argparse
 
-        parser = argparse.ArgumentParser(prog=f"samovar {command}", description=about, allow_abbrev=False)
+        class Parser(argparse.ArgumentParser):
+            def error(self, message: str) -> NoReturn:
+                raise UsageError(f"{message}; `{self.prog} --help` tells what it takes")
+
+        parser = Parser(prog=f"samovar {command}", description=about, allow_abbrev=False)
         parser.add_argument("--home", help="the daemon's home folder")
         return parser
 
@@ -198,7 +205,8 @@ def _settings(pairs: Sequence[str]) -> dict[str, Any]:
 
 
 def _run_op(op: Op, argv: list[str]) -> int:
-    options = vars(_Parsers.for_op(op).parse_args(argv))
+    # Intermixed, so that `ask NAME --file FILE PROMPT` is as good as any other order.
+    options = vars(_Parsers.for_op(op).parse_intermixed_args(argv))
     return run_op(
         op,
         values_of(op, options),

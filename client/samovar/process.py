@@ -40,7 +40,7 @@ def run(command: str, argv: list[str]) -> int:
     if command == "demo":
         parser.add_argument("files", nargs="*", metavar="FILE", help="what the base session reads")
         parser.add_argument("--svg", metavar="FILE", help="save a picture of the demo")
-    options = parser.parse_args(argv)
+    options = parser.parse_intermixed_args(argv)
     return int(globals()[f"_{command}"](Home.find(options.home), options))
 
 

@@ -33,7 +33,7 @@ def text_or_file(value: str) -> str:
 
 def prompt_of(text: str | None, files: Sequence[str] = ()) -> str:
     """The files, each marked as a document, and then the text; a text of `-` is standard input."""
-    parts = [f'<document name="{path}">\n{read_text(path)}\n</document>' for path in files]
+    parts = [document(path, read_text(path)) for path in files]
     if text == "-":
         text = _standard_input()
     if text:
@@ -41,6 +41,11 @@ def prompt_of(text: str | None, files: Sequence[str] = ()) -> str:
     if not parts:
         raise UsageError("there is no prompt: give it as an argument, `-` for standard input, or --file FILE")
     return "\n\n".join(parts)
+
+
+def document(name: str, text: str) -> str:
+    """A text as part of a prompt, marked with where it came from."""
+    return f'<document name="{name}">\n{text}\n</document>'
 
 
 def _standard_input() -> str:

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -77,5 +78,6 @@ class HeldHome:
         """Removes every file of ours and lets go of the lock."""
         self._clear()
         if self.home.sockets != self.home.run:
-            Path(self.home.sockets).rmdir()
+            with suppress(OSError):  # Somebody put a file of theirs there; it is theirs to keep.
+                Path(self.home.sockets).rmdir()
         self._let_go()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
+import os
 import time
 import traceback
 from datetime import datetime
@@ -37,10 +37,18 @@ def configure(folder: Path, *, level: str = "info", terminal: bool = False) -> N
 
     logger.remove()
     options: dict[str, Any] = {"level": 0, "catch": False}
-    logger.add(folder / FILE, format=lambda _: "{extra[line]}\n", rotation=_ROTATE_AT, retention=_KEEP, **options)
-    if terminal and sys.__stderr__:
-        # The real stderr: the kernel replaces sys.stderr, to send what cells print to their clients.
-        logger.add(sys.__stderr__, format=lambda _: "{extra[text]}\n", **options)
+    logger.add(
+        folder / FILE,
+        format=lambda _: "{extra[line]}\n",
+        rotation=_ROTATE_AT,
+        retention=_KEEP,
+        opener=lambda path, flags: os.open(path, flags, 0o600),
+        **options,
+    )
+    if terminal:
+        # A copy of the real one: the kernel takes descriptor 2, to send what cells write there to their clients.
+        stderr = open(os.dup(2), "w", encoding="utf-8", buffering=1)  # noqa: SIM115 - open as long as the log is
+        logger.add(stderr, format=lambda _: "{extra[text]}\n", **options)
     _Sinks.logger, _Sinks.terminal, _Sinks.threshold = logger, terminal, LEVELS[level]
 
 

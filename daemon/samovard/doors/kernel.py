@@ -103,7 +103,6 @@ def make_app(
         transport="tcp" if tcp else "ipc",
         ip="127.0.0.1" if tcp else os.path.join(sockets, "kernel"),
         parent_handle=0,
-        capture_fd_output=False,
     )
     if curve:
         app.curve_publickey, app.curve_secretkey = curve

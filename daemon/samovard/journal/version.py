@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -61,10 +62,12 @@ def migrate(file: Path, revision: str = "head") -> None:
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     engine = connect(file)
     try:
+        # SQLite gives its other files the mode of this one; conversations are for their owner's eyes.
+        os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
         with engine.begin() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, revision)
-    except (DBAPIError, sqlite3.DatabaseError) as error:
+    except (DBAPIError, sqlite3.DatabaseError, OSError) as error:
         raise JournalUnwritable(
             f"the journal {file} could not be made or migrated ({getattr(error, 'orig', error)}); "
             "free some space or make its folder writable"

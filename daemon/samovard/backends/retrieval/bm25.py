@@ -100,7 +100,7 @@ def search(indexes: Sequence[Index], wanted: Iterable[str], at_most: int) -> lis
         for place, postings in found:
             lengths, into = indexes[place].lengths, scores[place]
             for unit, count in zip(*postings, strict=True):
-                norm = K1 * (1 - B + B * lengths[unit] / mean)
+                norm = K1 * (1 - B + B * max(1.0, lengths[unit] / mean))
                 into[unit] = into.get(unit, 0.0) + idf * count * (K1 + 1) / (count + norm)
     hits = (Hit(score, place, unit) for place, into in enumerate(scores) for unit, score in into.items())
     return heapq.nsmallest(at_most, hits, key=lambda hit: (-hit.score, hit.index, hit.unit))

@@ -16,7 +16,7 @@ _TAG = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class Part:
     """A document (`name` is its file's) or a reply (`name` is the session's) in a prompt."""
 
     kind: Kind
@@ -24,14 +24,14 @@ class Block:
     text: str
 
 
-def parse(prompt: str) -> tuple[list[Block], str]:
-    """The prompt's blocks, and the text outside them.
+def parse(prompt: str) -> tuple[list[Part], str]:
+    """The prompt's parts, and the text outside them.
 
-    A tag stands alone in its line. A block goes to the tag that ends it, past whole blocks of its kind inside it; where
-    those don't add up, to the first end. A block without an end is none.
+    A tag stands alone in its line. A part goes to the tag that ends it, past whole parts of its kind inside it; where
+    those don't add up, to the first end. A part without an end is none.
     """
     tags = list(_TAG.finditer(prompt))
-    blocks: list[Block] = []
+    blocks: list[Part] = []
     outside: list[str] = []
     place, after = 0, 0
     while place < len(tags):
@@ -40,7 +40,7 @@ def parse(prompt: str) -> tuple[list[Block], str]:
         if end is not None:
             text = prompt[begin.end() : tags[end].start()].removesuffix("\n")
             kind: Kind = "document" if begin["kind"] == "document" else "reply"
-            blocks.append(Block(kind, begin["name"] or "", text))
+            blocks.append(Part(kind, begin["name"] or "", text))
             outside.append(prompt[after : begin.start()])
             place, after = end, tags[end].end()
         place += 1
@@ -49,7 +49,7 @@ def parse(prompt: str) -> tuple[list[Block], str]:
 
 
 def _end(tags: Sequence[re.Match[str]], begin: int) -> int | None:
-    """The number of the tag that ends the block which the tag `begin` begins."""
+    """The number of the tag that ends the part which the tag `begin` begins."""
     kind, depth, first = tags[begin]["kind"], 0, None
     if kind is None:
         return None

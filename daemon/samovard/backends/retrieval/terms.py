@@ -40,6 +40,11 @@ def terms(text: str) -> Iterator[str]:
         yield from _terms_of(match.group())
 
 
+def first_terms(text: str) -> tuple[str, ...]:
+    """The terms of the first word that has any."""
+    return next(filter(None, (_terms_of(match.group()) for match in WORD.finditer(text))), ())
+
+
 @lru_cache(maxsize=1 << 16)
 def _terms_of(word: str) -> tuple[str, ...]:
     whole = word.replace("’", "'").lower()

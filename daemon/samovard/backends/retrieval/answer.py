@@ -1,0 +1,119 @@
+"""What the reader replies: an acknowledgement of what it was given to read, or the sentences that fit the question."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from .bm25 import Hit, Index, search
+from .reading import Heard, Reading
+from .sentences import split
+from .terms import first_terms, terms
+
+DOES_NOT_KNOW = "I do not know: I only find what was said in this session, and nothing in it answers that."
+"""The reply where nothing in the context has a term in common with the question."""
+
+SUBJECT = 1.3
+"""How much more a sentence counts that begins with what the question asks about: it is likely to tell what that is."""
+FRACTION = 0.6
+"""Of the best score: a sentence below it is left out even where there is room."""
+CANDIDATES = 200
+"""How many of the best are looked at, so that one sentence said many times does not crowd out the next best."""
+LONGEST = 600
+"""Characters that are told of one sentence."""
+_NAMED = 5
+
+_READ = frozenset(
+    "read remember keep study learn memorise memorize note load take see here these this attached".split()
+)
+_NOTE = frozenset("remember note memorise memorize keep".split())
+_BEFORE_A_VERB = frozenset("please now first ok okay and then just also so".split())
+
+
+def acknowledgement(present: Reading, sentences: int) -> str | None:
+    """What was read or heard, where the prompt brings something and asks nothing; else None."""
+    if "?" in present.said:
+        return None
+    documents = [heard for heard in present.heard if heard.kind == "document"]
+    replies = [heard for heard in present.heard if heard.kind == "reply"]
+    verb = _first_word(present.said)
+    told: list[str] = []
+    if documents and (replies or not present.said or verb in _READ):
+        told.append(_have_read(documents))
+    told += (_says(reply, sentences) for reply in replies)
+    if not present.heard and verb in _NOTE and present.stated.units:
+        told.append(f"I have noted {_count(len(present.stated.units), 'sentence')}.")
+    return "\n".join(told) or None
+
+
+def context(readings: Sequence[Reading]) -> list[Index]:
+    """What may answer the last message: all that was said before it, and what it quotes."""
+    earlier = [index for reading in readings[:-1] for index in (reading.quoted, reading.stated)]
+    return [index for index in (*earlier, readings[-1].quoted) if index.units]
+
+
+def answer(indexes: Sequence[Index], present: Reading, sentences: int) -> str:
+    """The best `sentences` for the question, told in the order of the context."""
+    best = _best(indexes, present.said)
+    if not best and "?" in present.said:
+        # "My name is Ada. What is my name?": the question may bring its own answer.
+        indexes = [present.stated]
+        asked = " ".join(sentence for sentence in split(present.said) if sentence.endswith("?"))
+        best = _best(indexes, asked)
+    chosen = sorted(_choose(best, indexes, present.said, sentences), key=lambda hit: (hit.index, hit.unit))
+    return "\n".join(_clip(indexes[hit.index].units[hit.unit].text) for hit in chosen) or DOES_NOT_KNOW
+
+
+def _best(indexes: Sequence[Index], question: str) -> list[Hit]:
+    wanted = set(terms(question))
+    hits = search(indexes, wanted, CANDIDATES)
+    begins = (wanted.intersection(first_terms(indexes[hit.index].units[hit.unit].text)) for hit in hits)
+    raised = [
+        hit._replace(score=hit.score * SUBJECT) if begin else hit for hit, begin in zip(hits, begins, strict=True)
+    ]
+    return sorted(raised, key=lambda hit: (-hit.score, hit.index, hit.unit))
+
+
+def _choose(best: Sequence[Hit], indexes: Sequence[Index], question: str, sentences: int) -> Iterator[Hit]:
+    """The first `sentences` of `best` that are good enough, none of which holds another or repeats the question."""
+    asked = _same(question)
+    told: list[str] = []
+    for hit in best:
+        text = _same(indexes[hit.index].units[hit.unit].text)
+        if len(told) == sentences or hit.score < FRACTION * best[0].score:
+            return
+        if text != asked and not any(text in other or other in text for other in told):
+            told.append(text)
+            yield hit
+
+
+def _same(text: str) -> str:
+    """What two ways of writing one sentence have in common."""
+    return " ".join(text.casefold().split()).rstrip(".!?:;")
+
+
+def _clip(text: str) -> str:
+    return text if len(text) <= LONGEST else text[:LONGEST].rsplit(" ", 1)[0] + " …"
+
+
+def _have_read(documents: Sequence[Heard]) -> str:
+    names = [document.name or "the text" for document in documents]
+    if len(names) > _NAMED:
+        names = [*names[: _NAMED - 1], f"{len(names) - _NAMED + 1} more"]
+    listed = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    count = sum(document.count for document in documents)
+    return f"I have read {_count(len(documents), 'document')}, {listed}: {_count(count, 'sentence')}."
+
+
+def _says(reply: Heard, sentences: int) -> str:
+    said = [_clip(text) for text in reply.beginning[:sentences]]
+    more = " …" if reply.count > len(said) else ""
+    return f"{reply.name or 'The reply'} says: {' '.join(said) or 'nothing.'}{more}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _first_word(text: str) -> str:
+    words = (word.strip(",.:;!").lower() for word in text.split())
+    return next((word for word in words if word not in _BEFORE_A_VERB), "")

@@ -1,0 +1,134 @@
+"""Blocks out of Markdown: headings, paragraphs, lists, tables and code, in the order of the text.
+
+After CommonMark (https://spec.commonmark.org), and no more of it than telling sentences apart takes: a nested item
+joins its parent, a quotation is read as what it quotes, indented code as prose.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+_HEADING = re.compile(r" {0,3}(#{1,6})\s+(.*?)\s*#*\s*$")
+_UNDERLINE = re.compile(r" {0,3}(=+|-{2,})\s*$")
+_NOTHING = re.compile(r"\s*$|\s{0,3}([-*_])(\s*\1){2,}\s*$|\s{0,3}\[[^\]]+\]:\s*\S+\s*$")
+"""A blank line, a rule, a link's definition."""
+_ITEM = re.compile(r"(\s*)(?:[-*+•]|\d{1,4}[.)])\s+(?:\[[ xX]\]\s+)?(?=\S)")
+_FENCE = re.compile(r"\s*(`{3,}|~{3,})")
+_QUOTE = re.compile(r"\s{0,3}>\s?(?:\[![A-Z]+\]\s*$)?")
+_TABLE_RULE = re.compile(r"\s*\|?\s*:?-+:?\s*(\|\s*:?-*:?\s*)*$")
+
+LONG_ITEM = 320
+"""Characters: nested items join their parent up to here."""
+
+BlockKind = Literal["heading", "paragraph", "list", "table", "code"]
+
+
+@dataclass(slots=True)
+class Block:
+    """`lines` are a list's items and else as they stand, without a fence and a table's rule. `level`: a heading's."""
+
+    kind: BlockKind
+    lines: list[str] = field(default_factory=list)
+    level: int = 0
+
+
+def blocks(text: str) -> Iterator[Block]:
+    """The blocks of `text`."""
+    lines = (_COMMENT.sub("", text) if "<!--" in text else text).splitlines()
+    reader = _Lines()
+    at = 0
+    while at < len(lines):
+        line = lines[at] = _QUOTE.sub("", lines[at]) if lines[at].lstrip().startswith(">") else lines[at]
+        if fence := _FENCE.match(line):
+            end = _fence_end(lines, at, fence[1])
+            yield from reader.whole(Block("code", lines[at + 1 : end]))
+            at = end + 1
+        elif "|" in line and at + 1 < len(lines) and "|" in lines[at + 1] and _TABLE_RULE.match(lines[at + 1]):
+            end = _table_end(lines, at)
+            yield from reader.whole(Block("table", [line, *lines[at + 2 : end]]))
+            at = end
+        else:
+            yield from reader.line(line)
+            at += 1
+    yield from reader.end()
+
+
+def _fence_end(lines: list[str], at: int, mark: str) -> int:
+    end = at + 1
+    while end < len(lines) and not lines[end].lstrip("> \t").startswith(mark):
+        end += 1
+    return end
+
+
+def _table_end(lines: list[str], at: int) -> int:
+    end = at + 2
+    while end < len(lines) and "|" in lines[end]:
+        end += 1
+    return end
+
+
+class _Lines:
+    """Gathers paragraphs and lists from their lines. `_open` is the one that the next line may belong to."""
+
+    def __init__(self) -> None:
+        self._open: Block | None = None
+        self._gap = False
+        """True where a blank line came since."""
+        self._indent = 0
+        """Of the list's last item that is not nested."""
+
+    def end(self) -> Iterator[Block]:
+        """The open block is complete."""
+        block, self._open, self._gap = self._open, None, False
+        if block:
+            yield block
+
+    def whole(self, block: Block) -> Iterator[Block]:
+        """A block that came whole ends the open one."""
+        yield from self.end()
+        yield block
+
+    def line(self, line: str) -> Iterator[Block]:
+        """One more line; yields what it completes."""
+        kind = self._open.kind if self._open else None
+        if heading := _HEADING.match(line):
+            yield from self.whole(Block("heading", [heading[2]], len(heading[1])))
+        elif kind == "paragraph" and self._open and len(self._open.lines) == 1 and _UNDERLINE.match(line):
+            title, self._open = self._open.lines, None
+            yield Block("heading", title, 1 if "=" in line else 2)
+        elif _NOTHING.match(line):
+            self._gap = True
+            if kind != "list":
+                yield from self.end()
+        elif item := _ITEM.match(line):
+            yield from self._item(len(item[1].expandtabs()), line[item.end() :].rstrip())
+        elif self._open and (kind == "paragraph" or not self._gap or line[0].isspace()):
+            self._go_on(self._open, line.strip())
+        else:
+            yield from self.end()
+            self._open = Block("paragraph", [line.strip()])
+
+    def _item(self, indent: int, text: str) -> Iterator[Block]:
+        if self._open and self._open.kind != "list":
+            yield from self.end()
+        if self._open is None:
+            self._open = Block("list", [text])
+            self._indent = indent
+        elif indent > self._indent + 1 and len(self._open.lines[-1]) + len(text) < LONG_ITEM:
+            parent = self._open.lines[-1]
+            self._open.lines[-1] = f"{parent} {text}" if parent.endswith(":") else f"{parent}; {text}"
+        else:
+            self._open.lines.append(text)
+            self._indent = min(indent, self._indent + 1)
+        self._gap = False
+
+    def _go_on(self, block: Block, line: str) -> None:
+        if block.kind == "list":
+            block.lines[-1] += f" {line}"
+        else:
+            block.lines.append(line)
+        self._gap = False
