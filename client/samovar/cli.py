@@ -10,6 +10,8 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .errors import NoDaemon, SamovarError, UsageError
@@ -42,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def guarded(command: Callable[[], int]) -> int:
     """The command's exit code; its errors are told in a line each."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # A terminal that has no Cyrillic still shows the rest.
     try:
         return command()
     except KeyboardInterrupt:
@@ -239,18 +244,22 @@ def _rendered(op: str, result: Any) -> str:
 def _stream(client: Client, op: str, values: dict[str, Any]) -> int:
     """Prints a reply as it comes; what it took goes to standard error where a person is looking."""
     told = 0
-    for event in client.stream(op, **values):
-        if event["type"] == "delta" and event["offset"] == told:
-            told += len(event["text"])
-            print(event["text"], end="", flush=True)
-        elif event["type"] == "result":
-            view = event["value"]
-            print(view["text"][told:], flush=True)
-            if sys.stderr.isatty():
-                from .render import footer
-
-                _tell(f"\033[2m{footer(view)}\033[0m")
+    with closing(client.stream(op, **values)) as events:
+        for event in events:
+            if event["type"] == "delta" and event["offset"] == told:
+                told += len(event["text"])
+                print(event["text"], end="", flush=True)
+            elif event["type"] == "result":
+                print(event["value"]["text"][told:], flush=True)
+                _tell_what_it_took(event["value"])
     return OK
+
+
+def _tell_what_it_took(view: dict[str, Any]) -> None:
+    if sys.stderr.isatty():
+        from .render import footer
+
+        _tell(f"\033[2m{footer(view)}\033[0m")
 
 
 if __name__ == "__main__":

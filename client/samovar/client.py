@@ -10,8 +10,8 @@ import os
 import select
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Generator, Iterator
+from contextlib import closing, suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -76,7 +76,7 @@ class Client(Api):
         """Calls an op by name and returns its result as plain data."""
         return self._finish(self._send(op, args))
 
-    def stream(self, op: str, **args: Any) -> Iterator[dict[str, Any]]:
+    def stream(self, op: str, **args: Any) -> Generator[dict[str, Any], None, None]:
         """Calls an op; yields its events and, last, `{"type": "result", "value": ...}`. Leaving it early cancels."""
         pending = self._send(op, args)
         try:
@@ -249,18 +249,19 @@ class SessionHandle:
 class TextStream:
     """An iterator over a reply's text, in parts. After the last part `reply` has the whole ask."""
 
-    def __init__(self, events: Iterator[dict[str, Any]]) -> None:
+    def __init__(self, events: Generator[dict[str, Any], None, None]) -> None:
         self._events = events
         self.reply: AskView | None = None
 
     def __iter__(self) -> Iterator[str]:
         told = 0
-        for event in self._events:
-            if event["type"] == "delta" and event["offset"] == told:
-                told += len(event["text"])
-                yield event["text"]
-            elif event["type"] == "result":
-                self.reply = AskView.from_wire(event["value"])
-                # Parts that a slow reader missed are made up for from the whole.
-                if self.reply.text[told:]:
-                    yield self.reply.text[told:]
+        with closing(self._events) as events:
+            for event in events:
+                if event["type"] == "delta" and event["offset"] == told:
+                    told += len(event["text"])
+                    yield event["text"]
+                elif event["type"] == "result":
+                    self.reply = AskView.from_wire(event["value"])
+                    # Parts that a slow reader missed are made up for from the whole.
+                    if self.reply.text[told:]:
+                        yield self.reply.text[told:]

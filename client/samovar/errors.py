@@ -30,6 +30,20 @@ class SamovarError(Exception):
         return error
 
 
+CODES = {
+    "client_closed": "The client was closed, by this thread or another.",
+    "connection_refused": "The daemon did not take the connection: the keys in its connection file are not its own.",
+    "daemon_gone": "The daemon ended, or stopped answering, while a request was under way.",
+    "file_not_utf8": "A file, or standard input, that is no UTF-8 text.",
+    "file_unreadable": "A file that is not there, or not yours to read.",
+    "missing_extra": "What was asked for needs an extra that is not installed.",
+    "no_daemon": "There is no daemon, and none was to be started, or it could not be.",
+    "no_log": "No daemon has written a log here yet.",
+    "usage": "The command line does not say what the command needs.",
+}
+"""The codes that are the client's own; the others are the daemon's."""
+
+
 class UsageError(SamovarError):
     """What was asked for can't be sent: a file that is not there, a value of the wrong type."""
 

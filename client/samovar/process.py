@@ -111,6 +111,7 @@ def _wait_for_end(home: Home, pid: int, patience_s: float) -> None:
 
 
 def _restart(home: Home, options: Any) -> int:
+    options.tcp = options.tcp or (home.connection() or {}).get("transport") == "tcp"
     try:
         _down(home, options)
     except NoDaemon as error:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from samovar.errors import CODES as CLIENT_CODES
 from samovard.model import states, views
 from samovard.model.errors import SamovarError, codes
 from samovard.ops.all import OPS
@@ -252,6 +253,8 @@ def ops_page() -> str:
     for code, meaning in codes().items():
         kind = kinds[code]
         parts.append(f"| `{code}` | {kind.fault} | {'yes' if kind.retryable else 'no'} | {meaning} |\n")
+    parts.append("\nThe client's own:\n\n| code | meaning |\n|---|---|\n")
+    parts += [f"| `{code}` | {meaning} |\n" for code, meaning in CLIENT_CODES.items()]
     return "".join(parts)
 
 

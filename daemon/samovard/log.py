@@ -47,7 +47,7 @@ def configure(folder: Path, *, level: str = "info", terminal: bool = False) -> N
     )
     if terminal:
         # A copy of the real one: the kernel takes descriptor 2, to send what cells write there to their clients.
-        stderr = open(os.dup(2), "w", encoding="utf-8", buffering=1)  # noqa: SIM115 - open as long as the log is
+        stderr = os.fdopen(os.dup(2), "w", encoding="utf-8", buffering=1)
         logger.add(stderr, format=lambda _: "{extra[text]}\n", **options)
     _Sinks.logger, _Sinks.terminal, _Sinks.threshold = logger, terminal, LEVELS[level]
 

@@ -108,7 +108,7 @@ async def _reply(readings: Sequence[Reading], sentences: int) -> str:
     told = acknowledgement(present, sentences)
     if told is not None:
         return told
-    if cost(indexes, set(terms(present.said))) <= SHORT_SEARCH:
+    if cost(indexes, terms(present.said)) <= SHORT_SEARCH:
         return answer(indexes, present, sentences)
     return await asyncio.to_thread(answer, indexes, present, sentences)
 

@@ -29,7 +29,7 @@ from samovard.model.errors import (
 )
 from samovard.model.ids import MAX_PROMPT_BYTES, NAME
 from samovard.model.journal import Journal, NewSession
-from samovard.model.message import Head, head_of, say
+from samovard.model.message import Head, say
 from samovard.model.states import AskState, SessionState
 from samovard.model.views import (
     AskView,
@@ -131,7 +131,7 @@ class Core:
             # Another caller may have read it meanwhile; there must be one session of a name.
             session = self._live.get(name)
             if session is None:
-                session = Session(record, self.models.find(record.model), self._around)
+                session = Session(record, self.models.find_again(record.model), self._around)
                 self._live[name] = session
         return session
 
@@ -153,7 +153,7 @@ class Core:
     async def _message(self, session: Session, ref: str) -> Head:
         """The message of the session's history whose number is `ref`, or whose id begins with it."""
         total = session.head.number if session.head else 0
-        found = await self._matches(session.head, ref) if session.head else []
+        found = await self._journal.find_message(session.head, ref.lower()) if session.head else []
         if len(found) == 1:
             return found[0]
         what = f"{len(found)} messages" if found else "no message"
@@ -161,12 +161,6 @@ class Core:
             f"session {session.name!r} has {what} {ref!r} among its {total}: give a number or the beginning of an id, "
             f"as `samovar history {session.name}` shows them"
         )
-
-    async def _matches(self, head: Head, ref: str) -> list[Head]:
-        if ref.isdecimal() and 1 <= int(ref) <= head.number:
-            last = head.number - int(ref) + 1
-            return [head_of(m) or head for m in (await self._journal.history(head, last))[:1]]
-        return await self._journal.find_message(head, ref.lower()) if len(ref) >= 4 else []
 
     async def kill(self, names: Sequence[str]) -> KillView:
         """Ends the sessions: their asks are cancelled, their names free, their journal kept."""

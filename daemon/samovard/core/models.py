@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import ConfigDict, ValidationError
 
-from samovard.model.backend import Backend, ModelSpec, Settings
-from samovard.model.errors import InvalidArgument, ModelUnavailable, UnknownModel, nearest
+from samovard.model.backend import Backend, Capabilities, ModelSpec, Request, Settings, StreamEvent
+from samovard.model.errors import InvalidArgument, ModelUnavailable, SamovarError, UnknownModel, nearest
 from samovard.model.views import ModelView
 
 BackendLoader = Callable[[], Backend]
@@ -54,6 +54,13 @@ class Models:
         self._refuse_coming(name, head)
         raise UnknownModel(name, [view.model for view in self.views()])
 
+    def find_again(self, name: str) -> Model:
+        """The model of a session that is there already. Where it is gone, asking it says so; all else works."""
+        try:
+            return self.find(name)
+        except SamovarError as error:
+            return Model(name, _Gone(error), ModelSpec(name))
+
     def _refuse_coming(self, name: str, head: str) -> None:
         for backend, aliases in COMING.items():
             if head == backend or name in aliases:
@@ -96,6 +103,34 @@ class Models:
         """Closes every backend that was loaded."""
         for backend in self._loaded.values():
             await backend.close()
+
+
+class _AnySettings(Settings):
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class _Gone:
+    """Stands in for the backend of a model that was there when its session was spawned, and is not any more."""
+
+    name = "gone"
+    capabilities = Capabilities()
+    settings_type = _AnySettings
+
+    def __init__(self, error: SamovarError) -> None:
+        self._error = error
+
+    def models(self) -> list[ModelSpec]:
+        return []
+
+    def find(self, model: str) -> ModelSpec | None:
+        return None
+
+    async def stream(self, request: Request) -> AsyncGenerator[StreamEvent, None]:
+        raise self._error
+        yield  # A generator, as every backend's stream is.
+
+    async def close(self) -> None:
+        pass
 
 
 def settings_of(model: Model, values: Mapping[str, Any]) -> Settings:

@@ -27,6 +27,7 @@ from .schema import asks as a
 from .schema import messages as m
 from .schema import sessions as s
 
+_SHORTEST_PREFIX = 4
 _USAGE = ("input", "output", "cache_read", "cache_write", "reasoning")
 
 
@@ -293,6 +294,12 @@ def history(connection: Connection, head: Head, last: int | None = None) -> list
 
 
 def find_message(connection: Connection, head: Head, ref: str) -> list[Head]:
+    """By number where `ref` is one of the history's, else by the beginning of the id."""
+    if ref.isdecimal() and 1 <= int(ref) <= head.number:
+        row = connection.execute(_PATH, {"head_": _id(head), "above_": int(ref) - 1}).first()
+        return [Head(row.id.hex(), row.number)] if row else []
+    if len(ref) < _SHORTEST_PREFIX:
+        return []
     rows = connection.execute(_PATH, {"head_": _id(head), "above_": 0})
     return [Head(row.id.hex(), row.number) for row in rows if row.id.hex().startswith(ref)]
 

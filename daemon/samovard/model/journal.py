@@ -114,7 +114,7 @@ class Journal(Protocol):
         ...
 
     async def find_message(self, head: Head, ref: str) -> list[Head]:
-        """The messages up to `head` whose id begins with `ref`."""
+        """The messages up to `head` that `ref` means: a number, or four or more digits that an id begins with."""
         ...
 
     async def ask(self, ticket: str) -> AskView | None:

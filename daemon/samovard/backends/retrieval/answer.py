@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from .bm25 import Hit, Index, search
-from .reading import Heard, Reading
+from .reading import Heard, Reading, asks
 from .sentences import split
 from .terms import first_terms, terms
 
@@ -31,7 +31,7 @@ _BEFORE_A_VERB = frozenset("please now first ok okay and then just also so".spli
 
 def acknowledgement(present: Reading, sentences: int) -> str | None:
     """What was read or heard, where the prompt brings something and asks nothing; else None."""
-    if "?" in present.said:
+    if asks(present.said):
         return None
     documents = [heard for heard in present.heard if heard.kind == "document"]
     replies = [heard for heard in present.heard if heard.kind == "reply"]
@@ -47,24 +47,32 @@ def acknowledgement(present: Reading, sentences: int) -> str | None:
 
 def context(readings: Sequence[Reading]) -> list[Index]:
     """What may answer the last message: all that was said before it, and what it quotes."""
-    earlier = [index for reading in readings[:-1] for index in (reading.quoted, reading.stated)]
-    return [index for index in (*earlier, readings[-1].quoted) if index.units]
+    found: list[Index] = []
+    for before, reading in zip((None, *readings), readings, strict=False):
+        found.append(reading.quoted)
+        if reading is not readings[-1] and not (before and _repeats(before, reading)):
+            found.append(reading.stated)
+    return [index for index in found if index.units]
+
+
+def _repeats(before: Reading, reading: Reading) -> bool:
+    """True where `reading` is the reader's own account of the replies in the prompt before it."""
+    return any(reading.said.startswith(_speaker(heard)) for heard in before.heard if heard.kind == "reply")
 
 
 def answer(indexes: Sequence[Index], present: Reading, sentences: int) -> str:
     """The best `sentences` for the question, told in the order of the context."""
     best = _best(indexes, present.said)
-    if not best and "?" in present.said:
+    if not best and asks(present.said):
         # "My name is Ada. What is my name?": the question may bring its own answer.
         indexes = [present.stated]
-        asked = " ".join(sentence for sentence in split(present.said) if sentence.endswith("?"))
-        best = _best(indexes, asked)
+        best = _best(indexes, " ".join(filter(asks, split(present.said))))
     chosen = sorted(_choose(best, indexes, present.said, sentences), key=lambda hit: (hit.index, hit.unit))
     return "\n".join(_clip(indexes[hit.index].units[hit.unit].text) for hit in chosen) or DOES_NOT_KNOW
 
 
 def _best(indexes: Sequence[Index], question: str) -> list[Hit]:
-    wanted = set(terms(question))
+    wanted = terms(question)
     hits = search(indexes, wanted, CANDIDATES)
     begins = (wanted.intersection(first_terms(indexes[hit.index].units[hit.unit].text)) for hit in hits)
     raised = [
@@ -74,21 +82,21 @@ def _best(indexes: Sequence[Index], question: str) -> list[Hit]:
 
 
 def _choose(best: Sequence[Hit], indexes: Sequence[Index], question: str, sentences: int) -> Iterator[Hit]:
-    """The first `sentences` of `best` that are good enough, none of which holds another or repeats the question."""
-    asked = _same(question)
+    """The first `sentences` of `best` that are good enough, none of which holds another or just repeats the question."""
+    asked = {_same(word) for word in question.split()} | {_same(question)}
     told: list[str] = []
     for hit in best:
         text = _same(indexes[hit.index].units[hit.unit].text)
         if len(told) == sentences or hit.score < FRACTION * best[0].score:
             return
-        if text != asked and not any(text in other or other in text for other in told):
+        if text not in asked and not any(text in other or other in text for other in told):
             told.append(text)
             yield hit
 
 
 def _same(text: str) -> str:
     """What two ways of writing one sentence have in common."""
-    return " ".join(text.casefold().split()).rstrip(".!?:;")
+    return " ".join(text.casefold().split()).strip(".!?:;`'\"")
 
 
 def _clip(text: str) -> str:
@@ -107,7 +115,11 @@ def _have_read(documents: Sequence[Heard]) -> str:
 def _says(reply: Heard, sentences: int) -> str:
     said = [_clip(text) for text in reply.beginning[:sentences]]
     more = " …" if reply.count > len(said) else ""
-    return f"{reply.name or 'The reply'} says: {' '.join(said) or 'nothing.'}{more}"
+    return f"{_speaker(reply)}{' '.join(said) or 'nothing.'}{more}"
+
+
+def _speaker(reply: Heard) -> str:
+    return f"{reply.name or 'The reply'} says: "
 
 
 def _count(number: int, what: str) -> str:

@@ -1,7 +1,7 @@
 """Blocks out of Markdown: headings, paragraphs, lists, tables and code, in the order of the text.
 
 After CommonMark (https://spec.commonmark.org), and no more of it than telling sentences apart takes: a nested item
-joins its parent, a quotation is read as what it quotes, indented code as prose.
+joins its parent, a quotation is read as what it quotes.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ _ITEM = re.compile(r"(\s*)(?:[-*+•]|\d{1,4}[.)])\s+(?:\[[ xX]\]\s+)?(?=\S)")
 _FENCE = re.compile(r"\s*(`{3,}|~{3,})")
 _QUOTE = re.compile(r"\s{0,3}>\s?(?:\[![A-Z]+\]\s*$)?")
 _TABLE_RULE = re.compile(r"\s*\|?\s*:?-+:?\s*(\|\s*:?-*:?\s*)*$")
+
+_INDENTED = ("    ", "\t")
 
 LONG_ITEM = 320
 """Characters: nested items join their parent up to here."""
@@ -51,6 +53,10 @@ def blocks(text: str) -> Iterator[Block]:
             end = _table_end(lines, at)
             yield from reader.whole(Block("table", [line, *lines[at + 2 : end]]))
             at = end
+        elif line.startswith(_INDENTED) and line.strip() and reader.closed:
+            end = _indent_end(lines, at)
+            yield Block("code", lines[at:end])
+            at = end
         else:
             yield from reader.line(line)
             at += 1
@@ -71,6 +77,13 @@ def _table_end(lines: list[str], at: int) -> int:
     return end
 
 
+def _indent_end(lines: list[str], at: int) -> int:
+    end = at + 1
+    while end < len(lines) and (lines[end].startswith(_INDENTED) or not lines[end].strip()):
+        end += 1
+    return end
+
+
 class _Lines:
     """Gathers paragraphs and lists from their lines. `_open` is the one that the next line may belong to."""
 
@@ -80,6 +93,11 @@ class _Lines:
         """True where a blank line came since."""
         self._indent = 0
         """Of the list's last item that is not nested."""
+
+    @property
+    def closed(self) -> bool:
+        """True where the next line belongs to no block that is open."""
+        return self._open is None
 
     def end(self) -> Iterator[Block]:
         """The open block is complete."""

@@ -15,6 +15,10 @@ from .inline import plain
 from .sentences import sentences
 
 _CELL = re.compile(r"(?<!\\)\|")
+_ANCHOR = re.compile(r"\[[^\]]*\]\(#[^)]*\)")
+"""A line of a table of contents."""
+_GOES_ON = re.compile(r"[({\[,:\\]\s*$|=>\s*$")
+"""The end of a line of code that says nothing without the next."""
 _RUN_IN = re.compile(r"\*\*([^*\n]{1,80})\*\*[.:]?(?=\s)")
 
 SHORT_CODE = 8
@@ -101,7 +105,10 @@ class _Section:
             asked = sentence if sentence.endswith("?") else ""
 
     def _list(self, lines: list[str]) -> Iterator[Unit]:
+        lines = [line for line in lines if re.search(r"\w", _ANCHOR.sub("", line))]
         items = [plain(line) for line in lines]
+        if not items:
+            return
         lead = self._lead if self._lead.endswith(":") else f"{self._bare}:" if self._bare else ""
         if lead and max(map(len, items)) <= SHORT_ITEM and sum(map(len, items)) <= LONG_ITEM:
             self._held = None
@@ -133,13 +140,27 @@ class _Section:
 
     def _piece(self, lines: list[str]) -> Iterator[Unit]:
         held, self._held = self._held, None
-        if len(lines) > SHORT_CODE:
-            yield from [held] if held else []
-            yield from (Unit(" ".join(line.split()), self._about()) for line in lines)
-        else:
-            indent = min(len(line) - len(line.lstrip()) for line in lines)
-            text = "\n".join(line[indent:] for line in lines)
+        if len(lines) <= SHORT_CODE:
+            text = dedented(lines)
             yield Unit(f"{held.text}\n{text}" if held else text, self._about())
+            return
+        yield from [held] if held else []
+        open_lines: list[str] = []
+        for line in lines:
+            open_lines.append(line)
+            if not _GOES_ON.search(line) or len(open_lines) == SHORT_CODE:
+                yield Unit(dedented(open_lines), self._about())
+                open_lines = []
+        if open_lines:
+            yield Unit(dedented(open_lines), self._about())
+
+
+def dedented(lines: list[str]) -> str:
+    """The lines as one text, without the white space that all begin with; one line alone without any that aligns it."""
+    if len(lines) == 1:
+        return " ".join(lines[0].split())
+    indent = min(len(line) - len(line.lstrip()) for line in lines)
+    return "\n".join(line[indent:].rstrip() for line in lines)
 
 
 def _cells(line: str) -> list[str]:

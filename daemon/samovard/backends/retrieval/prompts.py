@@ -31,12 +31,13 @@ def parse(prompt: str) -> tuple[list[Part], str]:
     those don't add up, to the first end. A part without an end is none.
     """
     tags = list(_TAG.finditer(prompt))
+    last = {tag["end"]: place for place, tag in enumerate(tags) if tag["end"]}
     blocks: list[Part] = []
     outside: list[str] = []
     place, after = 0, 0
     while place < len(tags):
         begin = tags[place]
-        end = _end(tags, place)
+        end = _end(tags, place) if place < last.get(begin["kind"], 0) else None
         if end is not None:
             text = prompt[begin.end() : tags[end].start()].removesuffix("\n")
             kind: Kind = "document" if begin["kind"] == "document" else "reply"
@@ -51,8 +52,6 @@ def parse(prompt: str) -> tuple[list[Part], str]:
 def _end(tags: Sequence[re.Match[str]], begin: int) -> int | None:
     """The number of the tag that ends the part which the tag `begin` begins."""
     kind, depth, first = tags[begin]["kind"], 0, None
-    if kind is None:
-        return None
     for place in range(begin, len(tags)):
         depth += (tags[place]["kind"] == kind) - (tags[place]["end"] == kind)
         if first is None and tags[place]["end"] == kind:

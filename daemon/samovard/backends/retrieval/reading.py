@@ -69,12 +69,17 @@ def _asked(text: str) -> str:
     """The question that a long text begins or ends with."""
     words = text.split()
     ends = split(" ".join(words[:100]))[:1] + split(" ".join(words[-100:]))[-1:]
-    return " ".join(dict.fromkeys(sentence for sentence in ends if sentence.endswith("?")))
+    return " ".join(dict.fromkeys(filter(asks, ends)))
+
+
+def asks(text: str) -> bool:
+    """True where there is a question mark."""
+    return "?" in text or "？" in text
 
 
 def states(text: str, talk: bool = False) -> bool:
     """False for a question, for what the reader says of itself and, in talk, for a request."""
-    if text.rstrip("\"'”’)*_ ").endswith("?") or _OWN.match(text):
+    if text.rstrip("\"'”’)*_ ").endswith(("?", "？")) or _OWN.match(text):
         return False
     return not (talk and text.split(" ", 1)[0].strip(",:").lower() in _REQUEST)
 
@@ -94,7 +99,7 @@ def _quoted(parts: Iterable[Part], heard: list[Heard]) -> Iterator[Unit]:
 
 def _units(part: Part) -> Iterator[Unit]:
     if part.kind == "reply":
-        return units(part.text, wrapped=False)
+        return units(part.text, title=part.name, wrapped=False)
     if PurePosixPath(part.name).suffix.lower() in _PROSE:
         return units(part.text, title=part.name)
     return code_units(part.text, title=part.name)

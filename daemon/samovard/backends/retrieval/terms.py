@@ -7,11 +7,12 @@ an identifier as a whole and by its parts.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from functools import lru_cache
 
 WORD = re.compile(r"\w+(?:['’./:@-]+\w+)*")
 """A word, or an identifier with the marks that hold its parts together."""
+
+PART_WEIGHT = 0.6
 
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+")
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
@@ -23,7 +24,7 @@ STOP_WORDS = frozenset(
     a about above after again all also am an and any are aren't as at be been before being below between both but by
     can can't cannot could couldn't did didn't do does doesn't doing don't down during each either else ever every
     exactly explain few for from further get gets give given gives had has hasn't have haven't having he he's hello
-    her here hers hi him his how how's i i'd i'll i'm i've if in into is isn't it it's its itself just know let let's
+    her here hers hi him his how how's i i'd i'll i'm i've if in into is isn't it it's its itself just know let let's etc e.g i.e that there here how who where it what he she
     like many may me mean means might more most much must my neither no nor not now of off on once one only or other
     our ours out over own please really same say says shall she should so some such tell than thank thanks that
     that's the their theirs them then there there's these they they're this those through to too under until up upon
@@ -34,10 +35,20 @@ STOP_WORDS = frozenset(
 """English words that a question and its answer share by chance."""
 
 
-def terms(text: str) -> Iterator[str]:
-    """The terms of `text` in order, repeated where they recur."""
-    for match in WORD.finditer(text):
-        yield from _terms_of(match.group())
+def terms(text: str) -> frozenset[str]:
+    """The terms of `text`."""
+    return frozenset(term for word in WORD.findall(text) for term in _terms_of(word))
+
+
+def counts(text: str) -> dict[str, float]:
+    """How often each term occurs in `text`; as a part of a longer identifier it counts `PART_WEIGHT`."""
+    found: dict[str, float] = {}
+    for word in WORD.findall(text):
+        weight = 1.0
+        for term in _terms_of(word):
+            found[term] = found.get(term, 0.0) + weight
+            weight = PART_WEIGHT
+    return found
 
 
 def first_terms(text: str) -> tuple[str, ...]:
@@ -47,12 +58,12 @@ def first_terms(text: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=1 << 16)
 def _terms_of(word: str) -> tuple[str, ...]:
-    whole = word.replace("’", "'").lower()
+    """The whole first, then its parts."""
+    whole = word.replace("’", "'").lower().removesuffix("'s")
     if whole in STOP_WORDS:
         return ()
     if _UNSPACED.search(whole):
         return tuple(whole[at : at + 2] for at in range(max(1, len(whole) - 1)))
-    whole = whole.removesuffix("'s")
     parts = [part.lower() for part in _PART.findall(word.removesuffix("'s").removesuffix("’s"))]
     if len(parts) < 2 or all(part.isdecimal() for part in parts):
         return (stem(whole),)
