@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from samovard import log
@@ -19,6 +19,7 @@ from samovard.model.errors import (
     MalformedResponse,
     SamovarError,
     SessionBusy,
+    ShuttingDown,
 )
 from samovard.model.journal import AskClosed, AskOpened, Journal, SessionRecord
 from samovard.model.message import Head, Message, head_of, say
@@ -32,15 +33,22 @@ from .models import Model, settings_of
 MAX_WAITING = 1000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Surroundings:
     """What every session of a daemon shares."""
 
     journal: Journal
     histories: Histories
-    asks: dict[str, Ask]
-    """The asks that are under way, by ticket."""
     log_content: bool
+    asks: dict[str, Ask] = field(default_factory=dict)
+    """The asks that are under way, by ticket."""
+    closing: bool = False
+    """True once the daemon is about to end."""
+
+    def refuse_when_closing(self) -> None:
+        """Raises ShuttingDown where the daemon takes nothing more."""
+        if self.closing:
+            raise ShuttingDown
 
 
 class Session:

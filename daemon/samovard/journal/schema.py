@@ -37,11 +37,11 @@ messages = Table(
     Column("at", REAL, nullable=False),
 )
 
-_USAGE = ("input", "output", "cache_read", "cache_write", "reasoning")
+USAGE = ("input", "output", "cache_read", "cache_write", "reasoning")
 
 
 def _usage_columns() -> list[Column[int]]:
-    return [Column(name, Integer, nullable=False, server_default=text("0")) for name in _USAGE]
+    return [Column(name, Integer, nullable=False, server_default=text("0")) for name in USAGE]
 
 
 sessions = Table(

@@ -19,7 +19,7 @@ from samovard.model.journal import AskClosed, AskOpened, NewSession, SessionReco
 from samovard.model.message import Head, Message
 from samovard.model.views import AskView
 
-from . import queries, version
+from . import reads, version, writes
 from .writer import Writer
 
 Result = TypeVar("Result")
@@ -73,49 +73,49 @@ class SqliteJournal:
 
     async def recover(self) -> list[AskView]:
         """Marks what was under way as interrupted and returns it, the newest first, 100 at most."""
-        tickets: list[str] = await self._writer.do(queries.interrupt_all)
+        tickets: list[str] = await self._writer.do(writes.interrupt_all)
         views = [await self.ask(ticket) for ticket in sorted(tickets, reverse=True)[:100]]
         return [view for view in views if view]
 
     async def add_session(self, new: NewSession) -> int:
-        key: int = await self._writer.do(lambda connection: queries.add_session(connection, new))
+        key: int = await self._writer.do(lambda connection: writes.add_session(connection, new))
         return key
 
     async def end_sessions(self, keys: Sequence[int], at: float) -> None:
-        await self._writer.do(lambda connection: queries.end_sessions(connection, keys, at))
+        await self._writer.do(lambda connection: writes.end_sessions(connection, keys, at))
 
     async def move_head(self, key: int, head: Head | None) -> None:
-        await self._writer.do(lambda connection: queries.move_head(connection, key, head))
+        await self._writer.do(lambda connection: writes.move_head(connection, key, head))
 
     def open_ask(self, opened: AskOpened) -> asyncio.Future[None]:
-        return self._writer.submit(lambda connection: queries.open_ask(connection, opened))
+        return self._writer.submit(lambda connection: writes.open_ask(connection, opened))
 
     async def close_ask(self, closed: AskClosed) -> None:
-        await self._writer.do(lambda connection: queries.close_ask(connection, closed))
+        await self._writer.do(lambda connection: writes.close_ask(connection, closed))
 
     async def session(self, name: str) -> SessionRecord | None:
-        return await self._read(queries.session, name)
+        return await self._read(reads.session, name)
 
     async def sessions(self) -> list[SessionRecord]:
-        return await self._read(queries.sessions)
+        return await self._read(reads.sessions)
 
     async def names(self) -> list[str]:
-        return await self._read(queries.names)
+        return await self._read(reads.names)
 
     async def count(self) -> int:
-        return await self._read(queries.count)
+        return await self._read(reads.count)
 
     async def history(self, head: Head, last: int | None = None) -> list[Message]:
-        return await self._read(queries.history, head, last)
+        return await self._read(reads.history, head, last)
 
     async def find_message(self, head: Head, ref: str) -> list[Head]:
-        return await self._read(queries.find_message, head, ref)
+        return await self._read(reads.find_message, head, ref)
 
     async def ask(self, ticket: str) -> AskView | None:
-        return await self._read(queries.ask, ticket)
+        return await self._read(reads.ask, ticket)
 
     async def asks(self, key: int, last: int) -> list[AskView]:
-        return await self._read(queries.asks, key, last)
+        return await self._read(reads.asks, key, last)
 
     async def close(self) -> None:
         await self._writer.close()

@@ -17,7 +17,7 @@ async def ask(core: Core, *, session: SessionRef, prompt: Prompt, listener: List
     Asks in one session run in the order they came. Whoever cancels the call cancels the ask.
     Errors: unknown_session, empty_prompt, prompt_too_large, session_busy, cancelled, interrupted, the backend's.
     """
-    return await core.ask(session, prompt, listener)
+    return await core.asks.ask(session, prompt, listener)
 
 
 @op(effect="write")
@@ -26,7 +26,7 @@ async def ask_async(core: Core, *, session: SessionRef, prompt: Prompt) -> AskVi
 
     Errors: unknown_session, empty_prompt, prompt_too_large, session_busy.
     """
-    return (await core.submit(session, prompt)).view()
+    return (await core.asks.submit(session, prompt)).view()
 
 
 @op(effect="read")
@@ -35,7 +35,7 @@ async def poll(core: Core, *, ticket: Ticket, wait_s: WaitS = 0.0) -> AskView:
 
     Errors: unknown_ticket.
     """
-    return await core.poll(ticket, wait_s)
+    return await core.asks.poll(ticket, wait_s)
 
 
 @op(effect="write")
@@ -44,7 +44,7 @@ async def cancel(core: Core, *, ticket: Ticket) -> AskView:
 
     An ask that has ended stays as it is. Errors: unknown_ticket.
     """
-    return await core.cancel(ticket)
+    return await core.asks.cancel(ticket)
 
 
 @op(effect="write")
@@ -60,7 +60,7 @@ async def relay(
 
     Errors: unknown_session, no_reply, and those of `ask`.
     """
-    return await core.relay(source, target, note, listener)
+    return await core.asks.relay(source, target, note, listener)
 
 
 @op(effect="write")
@@ -71,4 +71,4 @@ async def broadcast(
 
     Errors: empty_prompt, prompt_too_large.
     """
-    return await core.broadcast(prompt, sessions, listener)
+    return await core.asks.broadcast(prompt, sessions, listener)

@@ -27,19 +27,19 @@ async def status(core: Core, *, session: SomeSession = None) -> StatusView:
 
     Errors: unknown_session.
     """
-    running, queued = core.load()
+    running, queued = core.asks.load()
     return StatusView(
         version=__version__,
         protocol=PROTOCOL,
         pid=core.daemon.pid,
         home=core.daemon.home,
         uptime_s=round(time.time() - core.daemon.started_at, 3),
-        sessions=await core.count(),
+        sessions=await core.sessions.count(),
         running=running,
         queued=queued,
         interrupted=core.interrupted,
-        session=(await core.session(session)).view() if session else None,
-        asks=await core.latest_asks(session, _LATEST_ASKS) if session else [],
+        session=(await core.sessions.find(session)).view() if session else None,
+        asks=await core.asks.latest(session, _LATEST_ASKS) if session else [],
     )
 
 
@@ -62,6 +62,6 @@ async def shutdown(core: Core, *, grace_s: GraceS = None) -> ShutdownView:
     Returns as soon as that has begun.
     """
     grace = core.daemon.grace_s if grace_s is None else grace_s
-    running, _ = core.load()
+    running, _ = core.asks.load()
     core.daemon.shut_down(grace)
     return ShutdownView(core.daemon.pid, grace, running)

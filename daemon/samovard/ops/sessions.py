@@ -27,7 +27,7 @@ async def spawn(
 
     Errors: invalid_name, name_in_use, unknown_model, model_unavailable, invalid_argument (a setting).
     """
-    return await core.spawn(name, model, system, settings)
+    return await core.sessions.spawn(name, model, system, settings)
 
 
 @op(effect="write")
@@ -39,7 +39,7 @@ async def fork(
     On another model, the settings that it does not have are left out. An ask that is under way is not part of the
     fork. Errors: unknown_session, invalid_name, name_in_use, unknown_message, unknown_model, model_unavailable.
     """
-    return await core.fork(session, new, at, model)
+    return await core.sessions.fork(session, new, at, model)
 
 
 @op(effect="write")
@@ -48,13 +48,13 @@ async def rewind(core: Core, *, session: SessionRef, to: MessageRef) -> SessionV
 
     Errors: unknown_session, unknown_message, session_busy (an ask is under way).
     """
-    return await core.rewind(session, to)
+    return await core.sessions.rewind(session, to)
 
 
 @op(effect="read")
 async def list_(core: Core) -> list[SessionView]:
     """Lists the live sessions, the oldest first, with who was forked from whom."""
-    return await core.sessions()
+    return await core.sessions.views()
 
 
 @op(effect="read")
@@ -63,7 +63,7 @@ async def history(core: Core, *, session: SessionRef, last: Last = None) -> Hist
 
     Errors: unknown_session.
     """
-    return await core.history(session, last)
+    return await core.sessions.history(session, last)
 
 
 @op(effect="write")
@@ -72,10 +72,10 @@ async def kill(core: Core, *, sessions: SessionRefs) -> KillView:
 
     Where one name is unknown, none is ended. Errors: unknown_session.
     """
-    return await core.kill(sessions)
+    return await core.sessions.kill(sessions)
 
 
 @op(effect="write")
 async def kill_all(core: Core) -> KillView:
     """Ends every live session, and says how many there were."""
-    return await core.kill_all()
+    return await core.sessions.kill_all()
