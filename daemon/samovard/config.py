@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from samovard.model.errors import ConfigInvalid, nearest
@@ -33,6 +32,8 @@ def read_config(file: Path) -> Config:
         return Config()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigInvalid(f"{file} can't be read: {error}") from None
+    import yaml  # only where there is something to parse
+
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         values = yaml.safe_load(text)
@@ -65,7 +66,7 @@ def _line(node: Any, path: list[str]) -> int:
     """The line of the deepest key of `path` that the file has."""
     line = 1
     for part in path:
-        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        pairs = node.value if node.id == "mapping" else []
         found = next(((key, value) for key, value in pairs if key.value == part), None)
         if found is None:
             break

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from sqlalchemy import Connection, Row, Select, bindparam, func, select
+import json
+import sqlite3
 
 from samovard.model.backend import Usage
 from samovard.model.journal import SessionRecord
@@ -12,147 +11,129 @@ from samovard.model.message import Head, Message
 from samovard.model.states import AskState
 from samovard.model.views import AskView, ErrorView, Timing
 
-from .schema import USAGE
-from .schema import asks as a
-from .schema import messages as m
-from .schema import sessions as s
-
 _SHORTEST_PREFIX = 4
 
+_SESSIONS = """
+    SELECT s.*, head.id AS head_id, head.number AS head_number,
+           parent.name AS parent_name, forked_at.id AS forked_at_id
+    FROM sessions s
+    LEFT JOIN messages head ON head.key = s.head
+    LEFT JOIN sessions parent ON parent.key = s.parent
+    LEFT JOIN messages forked_at ON forked_at.key = s.forked_at
+    WHERE s.killed_at IS NULL
+"""
+_SESSION_BY_NAME = f"{_SESSIONS} AND s.name = ?"
+_SESSIONS_IN_ORDER = f"{_SESSIONS} ORDER BY s.key"
 
-def _select_sessions() -> Select[Any]:
-    parent, head, forked_at = s.alias(), m.alias(), m.alias()
-    return (
-        select(
-            s,
-            head.c.id.label("head_id"),
-            head.c.number.label("head_number"),
-            parent.c.name.label("parent_name"),
-            forked_at.c.id.label("forked_at_id"),
-        )
-        .outerjoin(head, s.c.head == head.c.key)
-        .outerjoin(parent, s.c.parent == parent.c.key)
-        .outerjoin(forked_at, s.c.forked_at == forked_at.c.key)
-        .where(s.c.killed_at.is_(None))
+_NAMES = "SELECT name FROM sessions WHERE killed_at IS NULL ORDER BY key"
+_COUNT = "SELECT count(*) FROM sessions WHERE killed_at IS NULL"
+
+_UP = """
+    WITH RECURSIVE up (key, parent, number) AS (
+        SELECT key, parent, number FROM messages WHERE id = :head
+        UNION ALL
+        SELECT m.key, m.parent, m.number FROM messages m JOIN up ON m.key = up.parent WHERE m.number > :above
     )
+"""
+"""From the message `head` up to, and without, the number `above`."""
+
+_HISTORY = f"{_UP} SELECT m.* FROM up JOIN messages m ON m.key = up.key ORDER BY up.number"
+_PATH = f"{_UP} SELECT m.id, up.number FROM up JOIN messages m ON m.key = up.key ORDER BY up.number"
+
+_ASKS = """
+    SELECT a.*, s.name AS session_name, s.model, reply.id AS reply_id, reply.content AS reply_text
+    FROM asks a
+    JOIN sessions s ON s.key = a.session
+    LEFT JOIN messages reply ON reply.key = a.reply
+"""
+_ASK_BY_TICKET = f"{_ASKS} WHERE a.id = ?"
+_LATEST_ASKS = f"{_ASKS} WHERE a.session = ? ORDER BY a.id DESC LIMIT ?"
 
 
-_SESSIONS = _select_sessions().order_by(s.c.key)
-_SESSION = _select_sessions().where(s.c.name == bindparam("name_"))
-
-
-def _session(row: Row[Any]) -> SessionRecord:
-    return SessionRecord(
-        key=row.key,
-        name=row.name,
-        model=row.model,
-        settings=row.settings,
-        head=Head(row.head_id.hex(), row.head_number) if row.head_id else None,
-        forked_from=row.parent_name,
-        forked_at=row.forked_at_id.hex() if row.forked_at_id else None,
-        created_at=row.created_at,
-        asks=row.asks,
-        usage=_usage(row),
-    )
-
-
-def _usage(row: Row[Any]) -> Usage:
-    return Usage(**{name: getattr(row, name) for name in USAGE})
-
-
-def session(connection: Connection, name: str) -> SessionRecord | None:
-    row = connection.execute(_SESSION, {"name_": name}).first()
+def session(connection: sqlite3.Connection, name: str) -> SessionRecord | None:
+    """The live session of that name."""
+    row = connection.execute(_SESSION_BY_NAME, (name,)).fetchone()
     return _session(row) if row else None
 
 
-def sessions(connection: Connection) -> list[SessionRecord]:
-    return [_session(row) for row in connection.execute(_SESSIONS)]
+def sessions(connection: sqlite3.Connection) -> list[SessionRecord]:
+    """All live sessions, the oldest first."""
+    return [_session(row) for row in connection.execute(_SESSIONS_IN_ORDER)]
 
 
-def names(connection: Connection) -> list[str]:
-    return list(connection.execute(select(s.c.name).where(s.c.killed_at.is_(None))).scalars())
+def names(connection: sqlite3.Connection) -> list[str]:
+    """The names of all live sessions, the oldest first."""
+    return [row["name"] for row in connection.execute(_NAMES)]
 
 
-def count(connection: Connection) -> int:
-    return connection.execute(select(func.count()).where(s.c.killed_at.is_(None))).scalar_one()
+def count(connection: sqlite3.Connection) -> int:
+    """How many sessions are live."""
+    return int(connection.execute(_COUNT).fetchone()[0])
 
 
-def _up(columns: tuple[str, ...]) -> Select[Any]:
-    """From the message bound to `head_` up to, and without, the number bound to `above_`; newest first."""
-    top = select(m.c.key, m.c.parent, m.c.number).where(m.c.id == bindparam("head_")).cte("up", recursive=True)
-    up = top.union_all(
-        select(m.c.key, m.c.parent, m.c.number)
-        .join(top, m.c.key == top.c.parent)
-        .where(m.c.number > bindparam("above_"))
-    )
-    return select(*(m.c[column] for column in columns)).join(up, m.c.key == up.c.key).order_by(m.c.number)
-
-
-_HISTORY = _up(("id", "role", "content", "number", "at"))
-_PATH = _up(("id", "number"))
-
-
-def history(connection: Connection, head: Head, last: int | None = None) -> list[Message]:
+def history(connection: sqlite3.Connection, head: Head, last: int | None = None) -> list[Message]:
     """Linked from the first that is returned on; where `last` cuts the history, that one's parent is None."""
     above = max(0, head.number - last) if last is not None else 0
     found: list[Message] = []
     parent: Message | None = None
-    for row in connection.execute(_HISTORY, {"head_": bytes.fromhex(head.id), "above_": above}):
-        parent = Message(row.id.hex(), row.role, row.content, parent, row.number, row.at)
+    for row in connection.execute(_HISTORY, {"head": bytes.fromhex(head.id), "above": above}):
+        parent = Message(row["id"].hex(), row["role"], row["content"], parent, row["number"], row["at"])
         found.append(parent)
     return found
 
 
-def find_message(connection: Connection, head: Head, ref: str) -> list[Head]:
+def find_message(connection: sqlite3.Connection, head: Head, ref: str) -> list[Head]:
     """By number where `ref` is one of the history's, else by the beginning of the id."""
-    if ref.isdecimal() and 1 <= int(ref) <= head.number:
-        row = connection.execute(_PATH, {"head_": bytes.fromhex(head.id), "above_": int(ref) - 1}).first()
-        return [Head(row.id.hex(), row.number)] if row else []
-    if len(ref) < _SHORTEST_PREFIX:
+    by_number = ref.isdecimal() and 1 <= int(ref) <= head.number
+    if not by_number and len(ref) < _SHORTEST_PREFIX:
         return []
-    rows = connection.execute(_PATH, {"head_": bytes.fromhex(head.id), "above_": 0})
-    return [Head(row.id.hex(), row.number) for row in rows if row.id.hex().startswith(ref)]
+    above = int(ref) - 1 if by_number else 0
+    rows = connection.execute(_PATH, {"head": bytes.fromhex(head.id), "above": above})
+    heads = (Head(row["id"].hex(), row["number"]) for row in rows)
+    return [next(heads)] if by_number else [found for found in heads if found.id.startswith(ref)]
 
 
-def _select_asks() -> Select[Any]:
-    reply = m.alias()
-    return (
-        select(
-            a,
-            s.c.name.label("session_name"),
-            s.c.model,
-            reply.c.id.label("reply_id"),
-            reply.c.content.label("reply_text"),
-        )
-        .join(s, a.c.session == s.c.key)
-        .outerjoin(reply, a.c.reply == reply.c.key)
-    )
-
-
-_ASK = _select_asks().where(a.c.id == bindparam("id_"))
-_ASKS = _select_asks().where(a.c.session == bindparam("session_")).order_by(a.c.id.desc()).limit(bindparam("last_"))
-
-
-def _ask(row: Row[Any]) -> AskView:
-    return AskView(
-        ask=row.id,
-        session=row.session_name,
-        model=row.model,
-        state=AskState(row.state),
-        text=row.reply_text if row.reply_id else row.partial or "",
-        message=row.reply_id.hex() if row.reply_id else None,
-        stop_reason=row.stop_reason,
-        usage=_usage(row),
-        timing=Timing(row.queued_s, row.first_token_s, row.total_s),
-        error=ErrorView(row.error_code, row.error_message) if row.error_code else None,
-        created_at=row.created_at,
-    )
-
-
-def ask(connection: Connection, ticket: str) -> AskView | None:
-    row = connection.execute(_ASK, {"id_": ticket}).first()
+def ask(connection: sqlite3.Connection, ticket: str) -> AskView | None:
+    """The ask of that ticket."""
+    row = connection.execute(_ASK_BY_TICKET, (ticket,)).fetchone()
     return _ask(row) if row else None
 
 
-def asks(connection: Connection, key: int, last: int) -> list[AskView]:
-    return [_ask(row) for row in connection.execute(_ASKS, {"session_": key, "last_": last})]
+def asks(connection: sqlite3.Connection, key: int, last: int) -> list[AskView]:
+    """The session's latest asks, the newest first."""
+    return [_ask(row) for row in connection.execute(_LATEST_ASKS, (key, last))]
+
+
+def _session(row: sqlite3.Row) -> SessionRecord:
+    return SessionRecord(
+        key=row["key"],
+        name=row["name"],
+        model=row["model"],
+        settings=json.loads(row["settings"]),
+        head=Head(row["head_id"].hex(), row["head_number"]) if row["head_id"] else None,
+        forked_from=row["parent_name"],
+        forked_at=row["forked_at_id"].hex() if row["forked_at_id"] else None,
+        created_at=row["created_at"],
+        asks=row["asks"],
+        usage=_usage(row),
+    )
+
+
+def _usage(row: sqlite3.Row) -> Usage:
+    return Usage(row["input"], row["output"], row["cache_read"], row["cache_write"], row["reasoning"])
+
+
+def _ask(row: sqlite3.Row) -> AskView:
+    return AskView(
+        ask=row["id"],
+        session=row["session_name"],
+        model=row["model"],
+        state=AskState(row["state"]),
+        text=row["reply_text"] if row["reply_id"] else row["partial"] or "",
+        message=row["reply_id"].hex() if row["reply_id"] else None,
+        stop_reason=row["stop_reason"],
+        usage=_usage(row),
+        timing=Timing(row["queued_s"], row["first_token_s"], row["total_s"]),
+        error=ErrorView(row["error_code"], row["error_message"]) if row["error_code"] else None,
+        created_at=row["created_at"],
+    )

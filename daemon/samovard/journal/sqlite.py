@@ -9,10 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool
-
 from samovard import log
 from samovard.model.errors import JournalUnreadable
 from samovard.model.journal import AskClosed, AskOpened, NewSession, SessionRecord
@@ -55,10 +51,9 @@ class SqliteJournal:
     """`samovard.model.journal.Journal` over one file. Made on the loop that will use it."""
 
     def __init__(self, file: Path) -> None:
-        self._engine = connect(file)
-        self._writer = Writer(prepare(sqlite3.connect(file, check_same_thread=False)))
+        self._writer = Writer(connect(file))
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="journal-reader")
-        self._reading = self._engine.connect()
+        self._reading = connect(file)
 
     async def _read(self, query: Callable[..., Result], *args: Any) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._reader, self._run_query, query, args)
@@ -66,10 +61,8 @@ class SqliteJournal:
     def _run_query(self, query: Callable[..., Result], args: tuple[Any, ...]) -> Result:
         try:
             return query(self._reading, *args)
-        except DBAPIError as error:
-            raise JournalUnreadable(f"the journal could not be read ({error.orig})") from error
-        finally:
-            self._reading.rollback()
+        except sqlite3.Error as error:
+            raise JournalUnreadable(f"the journal could not be read ({error})") from error
 
     async def recover(self) -> list[AskView]:
         """Marks what was under way as interrupted and returns it, the newest first, 100 at most."""
@@ -120,33 +113,21 @@ class SqliteJournal:
     async def close(self) -> None:
         await self._writer.close()
         self._reader.shutdown()
+        await asyncio.to_thread(self._checkpoint)
+
+    def _checkpoint(self) -> None:
+        """Moves the WAL into the file, so that a stopped daemon leaves one file; a full disk may forbid it."""
+        try:
+            self._reading.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            log.warning("journal/checkpoint-failed", reason=str(error))
         self._reading.close()
-        await asyncio.to_thread(_checkpoint, self._engine)
-        self._engine.dispose()
 
 
-def connect(file: Path) -> Engine:
-    """An engine on `file` for reading and for migrations."""
-    engine = create_engine(
-        f"sqlite:///{file}",
-        poolclass=NullPool,
-        connect_args={"check_same_thread": False},
-    )
-    event.listen(engine, "connect", lambda connection, _record: prepare(connection))
-    return engine
-
-
-def prepare(connection: sqlite3.Connection) -> sqlite3.Connection:
-    """Sets a connection up as every one of the journal's is."""
+def connect(file: Path) -> sqlite3.Connection:
+    """A connection set up as every one of the journal's is; each is used by one thread at a time."""
+    connection = sqlite3.connect(file, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
     for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
     return connection
-
-
-def _checkpoint(engine: Engine) -> None:
-    """Moves the WAL into the file, so that a stopped daemon leaves one file; a full disk may forbid it."""
-    try:
-        with engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    except DBAPIError as error:
-        log.warning("journal/checkpoint-failed", reason=str(error.orig))

@@ -9,7 +9,8 @@ from pathlib import Path
 from samovard import log
 from samovard.model.errors import JournalNewer, JournalUnreadable, JournalUnwritable
 
-from .schema import REVISION
+REVISION = "0001"
+"""The newest migration. `alembic_version` in a journal holds the one that it is at."""
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -54,13 +55,13 @@ def migrate(file: Path, revision: str = "head") -> None:
     """Runs the migrations that `file` lacks, up to `revision`."""
     from alembic import command
     from alembic.config import Config
+    from sqlalchemy import create_engine
     from sqlalchemy.exc import DBAPIError
-
-    from .sqlite import connect
+    from sqlalchemy.pool import NullPool
 
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    engine = connect(file)
+    engine = create_engine(f"sqlite:///{file}", poolclass=NullPool)
     try:
         # SQLite gives its other files the mode of this one; conversations are for their owner's eyes.
         os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))

@@ -1,7 +1,7 @@
 """Every statement that writes the journal. Each function is one step of a transaction of the writer's.
 
-Statements are compiled to SQL once, when this module is imported, and run on the driver's own connection:
-SQLAlchemy's execution would take longer than the commit. `reads` has the others; nothing else in samovar says SQL.
+Rows point at each other by small integer keys; the hashes that the rest of samovar speaks of stand once, in
+`messages.id`. The tables are those that `migrations` makes. `reads` has the other statements.
 """
 
 from __future__ import annotations
@@ -11,121 +11,62 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, insert, literal_column, null, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
-from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
-from sqlalchemy.sql.elements import ClauseElement
-
 from samovard.model.errors import NameInUse
 from samovard.model.journal import AskClosed, AskOpened, NewSession
 from samovard.model.message import Head, Message
-from samovard.model.states import AskState
 
-from .schema import USAGE
-from .schema import asks as a
-from .schema import messages as m
-from .schema import sessions as s
+_ADD_MESSAGE = """
+    INSERT INTO messages (id, parent, number, role, content, at)
+    VALUES (:id, (SELECT key FROM messages WHERE id = :parent), :number, :role, :content, :at)
+    ON CONFLICT DO NOTHING
+"""
 
-_DIALECT = SQLiteDialect_pysqlite(paramstyle="named")
+_ADD_SESSION = """
+    INSERT INTO sessions (name, model, settings, head, parent, forked_at, created_at)
+    VALUES (:name, :model, :settings, (SELECT key FROM messages WHERE id = :head), :parent,
+            (SELECT key FROM messages WHERE id = :forked_at), :created_at)
+    ON CONFLICT DO NOTHING
+"""
 
+_END_SESSION = "UPDATE sessions SET killed_at = :at WHERE key = :session"
 
-def _compiled(statement: ClauseElement) -> str:
-    return str(statement.compile(dialect=_DIALECT))
+_MOVE_HEAD = "UPDATE sessions SET head = (SELECT key FROM messages WHERE id = :head) WHERE key = :session"
 
-
-def _key_of(name: str) -> Any:
-    """The key of the message whose id is bound to `name`; null for a null id."""
-    return select(m.c.key).where(m.c.id == bindparam(name)).scalar_subquery()
-
-
-_ADD_MESSAGE = _compiled(
-    upsert(m)
-    .values(
-        id=bindparam("id_"),
-        parent=_key_of("parent_"),
-        number=bindparam("number_"),
-        role=bindparam("role_"),
-        content=bindparam("content_"),
-        at=bindparam("at_"),
-    )
-    .on_conflict_do_nothing()
-)
-
-_ADD_SESSION = _compiled(
-    upsert(s)
-    .values(
-        name=bindparam("name_"),
-        model=bindparam("model_"),
-        settings=bindparam("settings_"),
-        head=_key_of("head_"),
-        parent=bindparam("parent_"),
-        forked_at=_key_of("forked_at_"),
-        created_at=bindparam("created_at_"),
-    )
-    .on_conflict_do_nothing()
-)
-
-_END_SESSION = _compiled(update(s).where(s.c.key == bindparam("session_")).values(killed_at=bindparam("at_")))
-
-_MOVE_HEAD = _compiled(update(s).where(s.c.key == bindparam("session_")).values(head=_key_of("head_")))
-
-_OPEN_ASK = _compiled(
-    insert(a).values(
-        id=bindparam("id_"),
-        session=bindparam("session_"),
-        state=literal_column(f"'{AskState.QUEUED.value}'"),
-        prompt=bindparam("prompt_"),
-        created_at=bindparam("created_at_"),
-    )
-)
-
-_CLOSING = (
-    update(a)
-    .where(a.c.id == bindparam("id_"))
-    .values(
-        state=bindparam("state_"),
-        partial=bindparam("partial_"),
-        reply=_key_of("reply_"),
-        stop_reason=bindparam("stop_reason_"),
-        error_code=bindparam("error_code_"),
-        error_message=bindparam("error_message_"),
-        queued_s=bindparam("queued_s_"),
-        first_token_s=bindparam("first_token_s_"),
-        total_s=bindparam("total_s_"),
-        **{name: bindparam(f"{name}_") for name in USAGE},
-    )
-)
+_OPEN_ASK = """
+    INSERT INTO asks (id, session, state, prompt, created_at)
+    VALUES (:ask, :session, 'queued', :prompt, :created_at)
+"""
 
 # Once an ask is done its prompt stands in `messages`; twice would be once too many.
-_CLOSE_DONE_ASK = _compiled(_CLOSING.values(prompt=null()))
-_CLOSE_ASK = _compiled(_CLOSING)
+_CLOSE_ASK = """
+    UPDATE asks SET
+        state = :state, prompt = CASE WHEN :reply IS NULL THEN prompt END, partial = :partial,
+        reply = (SELECT key FROM messages WHERE id = :reply), stop_reason = :stop_reason,
+        error_code = :error_code, error_message = :error_message,
+        queued_s = :queued_s, first_token_s = :first_token_s, total_s = :total_s,
+        input = :input, output = :output, cache_read = :cache_read, cache_write = :cache_write, reasoning = :reasoning
+    WHERE id = :ask
+"""
 
-_COUNT_REPLY = _compiled(
-    update(s)
-    .where(s.c.key == bindparam("session_"))
-    .values(
-        head=_key_of("reply_"),
-        asks=s.c.asks + literal_column("1"),
-        **{name: s.c[name] + bindparam(f"{name}_") for name in USAGE},
-    )
-)
+_COUNT_REPLY = """
+    UPDATE sessions SET
+        head = (SELECT key FROM messages WHERE id = :reply), asks = asks + 1,
+        input = input + :input, output = output + :output, cache_read = cache_read + :cache_read,
+        cache_write = cache_write + :cache_write, reasoning = reasoning + :reasoning
+    WHERE key = :session
+"""
 
-_INTERRUPT_ALL = _compiled(
-    update(a)
-    .where(a.c.state.in_([literal_column(f"'{AskState.QUEUED.value}'"), literal_column(f"'{AskState.RUNNING.value}'")]))
-    .values(state=literal_column(f"'{AskState.INTERRUPTED.value}'"))
-    .returning(a.c.id)
-)
+_INTERRUPT_ALL = "UPDATE asks SET state = 'interrupted' WHERE state IN ('queued', 'running') RETURNING id"
 
 
 def _message_row(message: Message) -> dict[str, Any]:
     return {
-        "id_": bytes.fromhex(message.id),
-        "parent_": bytes.fromhex(message.parent.id) if message.parent else None,
-        "number_": message.number,
-        "role_": message.role,
-        "content_": message.content,
-        "at_": message.at,
+        "id": _id(message),
+        "parent": _id(message.parent),
+        "number": message.number,
+        "role": message.role,
+        "content": message.content,
+        "at": message.at,
     }
 
 
@@ -134,19 +75,19 @@ def _id(head: Head | Message | None) -> bytes | None:
 
 
 def add_session(connection: sqlite3.Connection, new: NewSession) -> int:
-    """Raises NameInUse, having written nothing."""
+    """Returns the session's key. Raises NameInUse, having written nothing but a message that may be there."""
     if new.root:
         connection.execute(_ADD_MESSAGE, _message_row(new.root))
     result = connection.execute(
         _ADD_SESSION,
         {
-            "name_": new.name,
-            "model_": new.model,
-            "settings_": json.dumps(new.settings, ensure_ascii=False),
-            "head_": _id(new.head or new.root),
-            "parent_": new.parent,
-            "forked_at_": _id(new.head) if new.parent else None,
-            "created_at_": new.created_at,
+            "name": new.name,
+            "model": new.model,
+            "settings": json.dumps(new.settings, ensure_ascii=False),
+            "head": _id(new.head or new.root),
+            "parent": new.parent,
+            "forked_at": _id(new.head) if new.parent else None,
+            "created_at": new.created_at,
         },
     )
     if not result.rowcount:
@@ -155,47 +96,57 @@ def add_session(connection: sqlite3.Connection, new: NewSession) -> int:
 
 
 def end_sessions(connection: sqlite3.Connection, keys: Sequence[int], at: float) -> None:
-    connection.executemany(_END_SESSION, [{"session_": key, "at_": at} for key in keys])
+    """The sessions' names are free from now on."""
+    connection.executemany(_END_SESSION, [{"session": key, "at": at} for key in keys])
 
 
 def move_head(connection: sqlite3.Connection, key: int, head: Head | None) -> None:
-    connection.execute(_MOVE_HEAD, {"session_": key, "head_": _id(head)})
+    """The session's history ends with `head`."""
+    connection.execute(_MOVE_HEAD, {"session": key, "head": _id(head)})
 
 
 def open_ask(connection: sqlite3.Connection, opened: AskOpened) -> None:
+    """An ask waits."""
     connection.execute(
         _OPEN_ASK,
         {
-            "id_": opened.ask,
-            "session_": opened.session,
-            "prompt_": opened.prompt,
-            "created_at_": opened.created_at,
+            "ask": opened.ask,
+            "session": opened.session,
+            "prompt": opened.prompt,
+            "created_at": opened.created_at,
         },
     )
 
 
 def close_ask(connection: sqlite3.Connection, closed: AskClosed) -> None:
     """The prompt's message, the reply's, the session's head and the ask: together or not at all."""
-    usage = {f"{name}_": getattr(closed.usage, name) for name in USAGE}
-    reply = _id(closed.reply)
+    usage = closed.usage
+    common = {
+        "session": closed.session,
+        "reply": _id(closed.reply),
+        "input": usage.input,
+        "output": usage.output,
+        "cache_read": usage.cache_read,
+        "cache_write": usage.cache_write,
+        "reasoning": usage.reasoning,
+    }
     if closed.reply:
         assert closed.reply.parent
         connection.executemany(_ADD_MESSAGE, [_message_row(closed.reply.parent), _message_row(closed.reply)])
-        connection.execute(_COUNT_REPLY, {"session_": closed.session, "reply_": reply, **usage})
+        connection.execute(_COUNT_REPLY, common)
     connection.execute(
-        _CLOSE_DONE_ASK if closed.reply else _CLOSE_ASK,
+        _CLOSE_ASK,
         {
-            "id_": closed.ask,
-            "state_": closed.state.value,
-            "partial_": closed.partial or None,
-            "reply_": reply,
-            "stop_reason_": closed.stop_reason,
-            "error_code_": closed.error.code if closed.error else None,
-            "error_message_": closed.error.message if closed.error else None,
-            "queued_s_": closed.timing.queued_s,
-            "first_token_s_": closed.timing.first_token_s,
-            "total_s_": closed.timing.total_s,
-            **usage,
+            **common,
+            "ask": closed.ask,
+            "state": closed.state.value,
+            "partial": closed.partial or None,
+            "stop_reason": closed.stop_reason,
+            "error_code": closed.error.code if closed.error else None,
+            "error_message": closed.error.message if closed.error else None,
+            "queued_s": closed.timing.queued_s,
+            "first_token_s": closed.timing.first_token_s,
+            "total_s": closed.timing.total_s,
         },
     )
 
