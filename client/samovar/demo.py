@@ -128,9 +128,10 @@ class Stage:
         )
 
     def save(self) -> None:
-        """Writes the picture."""
+        """Writes the picture; it names a monospaced font and, unlike rich's own, fetches none."""
         if self._svg:
-            self._record.save_svg(self._svg, title="samovar demo")
+            drawn = self._record.export_svg(title="samovar demo")
+            Path(self._svg).write_text(re.sub(r"@font-face \{.*?\}", "", drawn, flags=re.DOTALL), "utf-8")
 
 
 class Play:
@@ -259,7 +260,7 @@ def _tree(stage: Stage, views: Sequence[Any]) -> Tree:
     root = Tree("[bold]Who was forked from whom[/]")
     branches = [root]
     for depth, view in lineage(views):
-        label = f"[{stage.colour(view['name'])}]{escape(view['name'])}[/]  {view['messages']} messages"
+        label = f"[{stage.colour(view['name'])}]{escape(view['name'])}[/] · {view['messages']} messages"
         branches[depth + 1 :] = [branches[depth].add(label)]
     return root
 
