@@ -55,18 +55,18 @@ class AsyncClient(AsyncApi):
 
     async def call(self, op: str, **args: Any) -> Any:
         """Calls an op by name and returns its result as plain data. Cancelling the caller cancels the call."""
-        async with aclosing(self.stream(op, **args)) as events:
-            async for event in events:
-                if event["type"] == "result":
-                    return event["value"]
-        raise AssertionError("a stream ends with a result or an error")
+        connection, pending, moved = await self._send(op, args, events=False)
+        try:
+            while not pending.done:
+                moved.clear()
+                await moved.wait()
+        finally:
+            self._leave(connection, pending)
+        return pending.result()
 
     async def stream(self, op: str, **args: Any) -> AsyncGenerator[dict[str, Any], None]:
         """Calls an op; yields its events and, last, `{"type": "result", "value": ...}`. Leaving it early cancels."""
-        connection = await self._connect()
-        pending, frames = connection.exchange.call(op, args)
-        self._moved[pending] = moved = asyncio.Event()
-        self._send(connection, frames)
+        connection, pending, moved = await self._send(op, args, events=True)
         try:
             while True:
                 while pending.events:
@@ -77,12 +77,24 @@ class AsyncClient(AsyncApi):
                 moved.clear()
                 await moved.wait()
         finally:
-            del self._moved[pending]
-            if not pending.done and not self._closed:
-                self._send(connection, connection.exchange.cancel(pending))
-                connection.exchange.forget(pending)
+            self._leave(connection, pending)
 
-    def _send(self, connection: Connection, frames: list[bytes]) -> None:
+    async def _send(self, op: str, args: dict[str, Any], *, events: bool) -> tuple[Connection, Pending, asyncio.Event]:
+        # A connection that will be read again before anything else happens need not be looked at now.
+        connection = self._connection if self._look_again and self._connection else await self._connect()
+        pending, frames = connection.exchange.call(op, args, events=events)
+        self._moved[pending] = moved = asyncio.Event()
+        self._put(connection, frames)
+        return connection, pending, moved
+
+    def _leave(self, connection: Connection, pending: Pending) -> None:
+        """Nobody waits for the call any more; one that has not ended is cancelled."""
+        del self._moved[pending]
+        if not pending.done and not self._closed:
+            self._put(connection, connection.exchange.cancel(pending))
+            connection.exchange.forget(pending)
+
+    def _put(self, connection: Connection, frames: list[bytes]) -> None:
         if connection is not self._connection:
             return
         connection.socket.send_multipart(frames, zmq.NOBLOCK)

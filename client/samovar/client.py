@@ -78,7 +78,7 @@ class Client(Api):
 
     def stream(self, op: str, **args: Any) -> Generator[dict[str, Any], None, None]:
         """Calls an op; yields its events and, last, `{"type": "result", "value": ...}`. Leaving it early cancels."""
-        pending = self._send(op, args)
+        pending = self._send(op, args, events=True)
         try:
             while True:
                 while pending.events:
@@ -99,10 +99,10 @@ class Client(Api):
             self._abandon(pending)
         return pending.result()
 
-    def _send(self, op: str, args: dict[str, Any]) -> Pending:
+    def _send(self, op: str, args: dict[str, Any], *, events: bool = False) -> Pending:
         with self._lock:
             connection = self._connect()
-            pending, frames = connection.exchange.call(op, args)
+            pending, frames = connection.exchange.call(op, args, events=events)
             connection.socket.send_multipart(frames, zmq.NOBLOCK)
             # A send may take the edge of the socket's descriptor with it, so look at once what has come.
             self._receive(connection)

@@ -3,7 +3,7 @@
 A request is four frames after ZeroMQ's own envelope: protocol, kind, request id, body (JSON). So is an answer. Many
 calls may be under way on one connection; their answers come back in any order.
 
-    -> samovar/1  call    7  {"op": "ask", "args": {"session": "w1", "prompt": "hello"}}
+    -> samovar/1  call    7  {"op": "ask", "args": {"session": "w1", "prompt": "hello"}, "events": true}
     <- samovar/1  event   7  {"type": "delta", "text": "Hel", "offset": 0, ...}
     <- samovar/1  ok      7  {...the result...}       or  error  7  {"code": ..., "message": ..., ...}
     -> samovar/1  cancel  7                           stops a call; its answer is the error `cancelled`
@@ -61,10 +61,16 @@ class Exchange:
         self._pending: dict[bytes, Pending] = {}
         self._count = 0
 
-    def call(self, op: str, args: dict[str, Any]) -> tuple[Pending, list[bytes]]:
-        """A new call and the frames to send for it. Raises UsageError where `args` can't be sent."""
+    def call(self, op: str, args: dict[str, Any], *, events: bool = False) -> tuple[Pending, list[bytes]]:
+        """A new call and the frames to send for it; events come where they are asked for.
+
+        Raises UsageError where `args` can't be sent.
+        """
+        request: dict[str, Any] = {"op": op, "args": args}
+        if events:
+            request["events"] = True
         try:
-            body = json.dumps({"op": op, "args": args}, ensure_ascii=False, separators=(",", ":")).encode()
+            body = json.dumps(request, ensure_ascii=False, separators=(",", ":")).encode()
         except (TypeError, ValueError) as error:
             raise UsageError(f"the arguments of {op!r} can't be sent as JSON: {error}") from None
         if len(body) > MAX_FRAME_BYTES:
@@ -72,9 +78,9 @@ class Exchange:
                 f"the request has {len(body):,} bytes and the limit is {MAX_FRAME_BYTES:,}; send it in parts"
             )
         self._count += 1
-        request = b"%d" % self._count
-        pending = self._pending[request] = Pending(request, op)
-        return pending, [MAGIC, CALL, request, body]
+        number = b"%d" % self._count
+        pending = self._pending[number] = Pending(number, op)
+        return pending, [MAGIC, CALL, number, body]
 
     def cancel(self, pending: Pending) -> list[bytes]:
         """The frames that ask for a call to be stopped."""

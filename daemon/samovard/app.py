@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from samovar.home import Home
 from samovar.version import PROTOCOL, __version__
@@ -27,7 +27,10 @@ from samovard.home import HeldHome
 from samovard.journal import open_journal
 from samovard.model.errors import ConfigInvalid
 
-SWITCH_INTERVAL_S = 0.0005
+if TYPE_CHECKING:
+    from tornado.ioloop import IOLoop
+
+SWITCH_INTERVAL_S = 0.0001
 """For how long a cell that computes holds the interpreter before the core has its turn; Python's own is 5 ms."""
 
 BACKENDS = {"reader": "samovard.backends.reader:ReaderBackend"}
@@ -161,26 +164,31 @@ def _run_kernel(
     curve: tuple[bytes, bytes] | None,
     announce: Callable[[], None],
 ) -> None:
+    from tornado.ioloop import IOLoop
+
     from samovard.doors import kernel  # IPython, imported while the service opens its journal
 
     app = kernel.make_app(held.home.sockets, tcp=tcp, curve=curve, shut_down=service.shut_down)
     service.opened.wait()
     if service.failure:
         return
-    app.kernel.shell.push(kernel.namespace(service.core, service.loop), interactive=False)
-    # Called on the service's thread at its end; the main thread's loop then returns from `start`.
-    service.stopped = lambda: _leave(app, held)
-    app.kernel.start()
+    loop = IOLoop.current()
+    # Called on the service's thread at its end, which may come before this thread's loop has begun.
+    service.stopped = lambda: _leave(loop, held)
     held.publish({"ops": service.ops.endpoint, "pid": os.getpid(), "protocol": PROTOCOL, **kernel.connection_info(app)})
     announce()
-    app.io_loop = app.kernel.io_loop
-    app.io_loop.start()
+    # Requests wait in the sockets until the kernel starts; whoever waits for the daemon need not wait for this.
+    from samovard.doors.functions import namespace
+
+    app.kernel.shell.push(namespace(service.core, service.loop), interactive=False)
+    app.kernel.start()
+    loop.start()
     app.close()  # type: ignore[no-untyped-call]
 
 
-def _leave(app: Any, held: HeldHome) -> None:
+def _leave(loop: IOLoop, held: HeldHome) -> None:
     """Ends the main thread's loop; a cell that still runs there is interrupted, and left behind if it won't end."""
-    app.kernel.io_loop.add_callback(app.kernel.io_loop.stop)
+    loop.add_callback(loop.stop)
     threading.Thread(target=_insist, args=[held], name="leaving", daemon=True).start()
 
 

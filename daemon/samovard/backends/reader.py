@@ -45,7 +45,7 @@ SHORT_TEXT = 2_000
 """Characters: what is read at once on the loop, in a millisecond or so; more is read in a thread."""
 SHORT_SEARCH = 2_000
 """Postings: likewise for a search."""
-KEPT = 16 * 1024 * 1024
+KEPT = 8 * 1024 * 1024
 """Characters whose readings are kept, the latest used; a reading takes some 10 times that in bytes."""
 OVERHEAD = 500
 """Characters that a message counts for beside its own."""
@@ -57,11 +57,11 @@ _Key = tuple[str, str]
 
 
 class ReaderSettings(Settings):
-    """The reader's settings. A token is a word. `temperature` is taken and has no effect: there is nothing to chance."""
+    """The reader's settings. A token is a word. `temperature` has no effect: nothing here is left to chance."""
 
-    sentences: int = Field(3, ge=1, le=20, description="how many sentences a reply has at most")
+    sentences: int = Field(default=3, ge=1, le=20, description="how many sentences a reply has at most")
     words_per_s: float = Field(
-        0, ge=0, allow_inf_nan=False, description="how fast the reply is told; 0 is as fast as possible"
+        default=0, ge=0, allow_inf_nan=False, description="how fast the reply is told; 0 is as fast as possible"
     )
 
 
@@ -85,7 +85,7 @@ class ReaderBackend:
 
     async def stream(self, request: Request) -> AsyncIterator[StreamEvent]:
         """The reply, word by word. Tokens are words: what white space parts."""
-        settings = ReaderSettings.model_validate(request.settings.model_dump())
+        settings = _settings(request.settings)
         readings = [await self._readings.of(message) for message in request.history]
         words = _WORD.findall(await _reply(readings, settings.sentences))
         told = words[: settings.max_tokens]
@@ -101,6 +101,10 @@ class ReaderBackend:
     async def close(self) -> None:
         """Forgets what it read."""
         self._readings = Readings()
+
+
+def _settings(given: Settings) -> ReaderSettings:
+    return given if isinstance(given, ReaderSettings) else ReaderSettings.model_validate(given.model_dump())
 
 
 async def _reply(readings: Sequence[Reading], sentences: int) -> str:

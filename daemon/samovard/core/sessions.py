@@ -14,7 +14,7 @@ from samovard import log
 from samovard.model.errors import InvalidName, NameInUse, UnknownMessage, UnknownSession
 from samovard.model.ids import NAME
 from samovard.model.journal import NewSession, SessionRecord
-from samovard.model.message import Head, say
+from samovard.model.message import Head, head_of, say
 from samovard.model.states import AskState, SessionState
 from samovard.model.views import HistoryView, KillView, MessageView, SessionView
 
@@ -54,11 +54,12 @@ class Sessions:
         head = await self._message(session, at) if at else session.head
         chosen = self._models.find(model) if model else session.model
         settings = settings_across(chosen, session.settings_given)
-        view = await self._add(NewSession(new, chosen.name, settings, time.time(), head=head, parent=session.key))
+        planned = NewSession(new, chosen.name, settings, time.time(), head=head, parent=session.key)
+        view = await self._add(planned, forked_from=name)
         log.info("session/forked", session=new, parent=name, model=chosen.name, messages=view.messages)
         return view
 
-    async def _add(self, new: NewSession) -> SessionView:
+    async def _add(self, new: NewSession, forked_from: str | None = None) -> SessionView:
         if not NAME.fullmatch(new.name):
             raise InvalidName(new.name)
         self._around.refuse_when_closing()
@@ -66,10 +67,21 @@ class Sessions:
             raise NameInUse(new.name)
         self._coming.add(new.name)
         try:
-            await self._journal.add_session(new)
+            key = await self._journal.add_session(new)
         finally:
             self._coming.discard(new.name)
-        return (await self.find(new.name)).view()
+        record = SessionRecord(
+            key=key,
+            name=new.name,
+            model=new.model,
+            settings=new.settings,
+            head=new.head or head_of(new.root),
+            forked_from=forked_from,
+            forked_at=new.head.id if new.head and forked_from else None,
+            created_at=new.created_at,
+        )
+        session = self._live[new.name] = Session(record, self._models.find_again(new.model), self._around)
+        return session.view()
 
     async def find(self, name: str) -> Session:
         """The live session of that name; read from the journal on first use. Raises UnknownSession."""

@@ -1,8 +1,7 @@
-"""The code door: a real Jupyter kernel in the main thread, with every op as a function in its namespace."""
+"""The code door: a real Jupyter kernel in the main thread; `functions` is what its namespace holds."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 from collections.abc import Callable
@@ -12,13 +11,6 @@ from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
 from traitlets import Any as AnyTrait
 from traitlets import Type
-
-from samovar.api import Api
-from samovar.errors import SamovarError as ClientError
-from samovar.ops import OPS as TABLE
-from samovard.core import Core
-from samovard.model.errors import SamovarError
-from samovard.ops.all import call
 
 
 class SamovarKernel(IPythonKernel):
@@ -54,41 +46,6 @@ class SamovarKernelApp(IPKernelApp):
         """Notes the ports; a daemon has no terminal to print advice to."""
         names = ("shell", "iopub", "stdin", "hb", "control")
         self._ports = {name: getattr(self, f"{name}_port") for name in names}
-
-
-class InKernel(Api):
-    """The ops for code that runs in the daemon. A call blocks the thread that makes it and no other."""
-
-    def __init__(self, core: Core, loop: asyncio.AbstractEventLoop) -> None:
-        self._core = core
-        self._loop = loop
-
-    def call(self, op: str, **args: Any) -> Any:
-        """Calls an op by name and returns its result as plain data. An interrupt cancels the call."""
-        future = asyncio.run_coroutine_threadsafe(self._plain(op, args), self._loop)
-        try:
-            return future.result()
-        except SamovarError as error:
-            raise ClientError.from_wire(error.as_dict()) from None
-        except BaseException:
-            future.cancel()
-            raise
-
-    async def _plain(self, op: str, args: dict[str, Any]) -> Any:
-        from pydantic_core import to_jsonable_python
-
-        return to_jsonable_python(await call(self._core, op, args))
-
-
-def namespace(core: Core, loop: asyncio.AbstractEventLoop) -> dict[str, Any]:
-    """What the kernel's namespace holds at the start: each op by its name, and all of them as `samovar`.
-
-    `list` is `list_` here: a console needs Python's own.
-    """
-    ops = InKernel(core, loop)
-    functions = {name.replace("-", "_"): getattr(ops, name.replace("-", "_")) for name in TABLE}
-    functions["list_"] = functions.pop("list")
-    return {**functions, "samovar": ops}
 
 
 def make_app(

@@ -101,8 +101,8 @@ class OpsSocket:
         key = (client, request)
         if key in self._calls:
             raise MalformedRequest(f"request id {request[:40]!r} is under way already; give each request its own")
-        op, args = _parsed(body)
-        task = self._loop.create_task(self._answer(client, request, op, args))
+        op, args, events = _parsed(body)
+        task = self._loop.create_task(self._answer(client, request, op, args, events))
         self._calls[key] = task
         task.add_done_callback(lambda _: self._calls.pop(key, None))
 
@@ -117,12 +117,12 @@ class OpsSocket:
 
     # Answering
 
-    async def _answer(self, client: bytes, request: bytes, op: str, args: dict[str, Any]) -> None:
+    async def _answer(self, client: bytes, request: bytes, op: str, args: dict[str, Any], events: bool) -> None:
         def tell(event: dict[str, Any]) -> None:
             self._send(client, [wire.MAGIC, wire.EVENT, request, to_json(event)], droppable=True)
 
         try:
-            kind, body = wire.OK, to_json(await call(self._core, op, args, tell))
+            kind, body = wire.OK, to_json(await call(self._core, op, args, tell if events else None))
         except SamovarError as error:
             kind, body = wire.ERROR, to_json(error.as_dict(), fallback=str)
         except asyncio.CancelledError:
@@ -183,14 +183,15 @@ def _checked(frames: list[bytes]) -> tuple[bytes, bytes, bytes]:
     return kind, request, body
 
 
-def _parsed(body: bytes) -> tuple[str, dict[str, Any]]:
+def _parsed(body: bytes) -> tuple[str, dict[str, Any], bool]:
+    """The op, its arguments, and whether events are wanted."""
     try:
         value = from_json(body)
     except ValueError as error:
         raise MalformedRequest(f"the request's body is no JSON ({error})") from None
-    if not isinstance(value, dict) or not isinstance(value.get("op"), str) or set(value) - {"op", "args"}:
-        raise MalformedRequest('the request\'s body is to be {"op": NAME, "args": {...}}')
+    if not isinstance(value, dict) or not isinstance(value.get("op"), str) or set(value) - {"op", "args", "events"}:
+        raise MalformedRequest('the request\'s body is to be {"op": NAME, "args": {...}, "events": BOOLEAN}')
     args = value.get("args", {})
     if not isinstance(args, dict):
         raise MalformedRequest(f"the arguments of {value['op'][:40]!r} are to be an object, not {args!r:.40}")
-    return value["op"], args
+    return value["op"], args, value.get("events") is True

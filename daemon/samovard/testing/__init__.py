@@ -1,1 +1,1 @@
-"""Shipped for others' tests: a backend that does as it is told, and the suite that every backend passes."""
+"""Shipped for tests: a backend that fails and dawdles on demand, and the contract that every backend keeps."""

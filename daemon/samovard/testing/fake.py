@@ -1,13 +1,29 @@
-"""A backend whose model's id tells how it behaves: for tests, benchmarks and a look at how failures are told.
+"""A backend whose model id says how it behaves, for tests, benchmarks and demonstrations of failure.
 
-A home uses it by `backends: {fake: "samovard.testing.fake:FakeBackend"}` in its samovar.yaml. It holds no state.
+It keeps nothing between two streams. A token is a word: what white space parts.
+
+| model | what it does |
+|---|---|
+| `echo` | replies with the prompt, word by word |
+| `instant` | replies `ok.` in one delta |
+| `sleep:S` | waits for S seconds, then replies `ok.` |
+| `words:N`, `words:N:S` | replies N words, `w0 w1 ...`, S seconds between two |
+| `big:N` | replies N characters |
+| `hang` | never replies |
+| `fail:CODE` | fails with the backend's error of that code before any text |
+| `cut:N` | replies N words, then fails |
+| `crash` | raises what no backend may: RuntimeError |
+| `garbage` | goes on after the end of its reply |
+| `unfinished` | stops without ending its reply |
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from functools import partial
+from itertools import islice
 
 from samovard.model.backend import (
     Capabilities,
@@ -19,116 +35,175 @@ from samovard.model.backend import (
     TextDelta,
     Usage,
 )
-from samovard.model.errors import BackendError
+from samovard.model.errors import BackendError, SamovarError
 
-Stream = AsyncGenerator[StreamEvent, None]
+Events = AsyncIterator[StreamEvent]
 
-_BEHAVIOURS: dict[str, tuple[str, str]] = {
-    "echo": ("", "replies with the prompt"),
-    "instant": ("", 'replies "ok." at once'),
-    "sleep": (r":\d+(\.\d+)?", 'sleep:S waits S seconds, then replies "ok."'),
-    "words": (r":\d+:\d+(\.\d+)?", "words:N:S replies with N words, S seconds apart"),
-    "big": (r":\d+", "big:N replies with N characters in one part"),
-    "hang": ("", "never ends"),
-    "fail": (r":[a-z_]+", "fail:CODE fails with that code before any text"),
-    "cut": (r":\d+", "cut:N fails after N words"),
-    "garbage": ("", "goes on after its end, which the contract forbids"),
-    "unfinished": ("", "ends without an end, which the contract forbids"),
-    "crash": ("", "raises what no backend may raise"),
-}
-"""Name -> what may follow it, and what it does."""
+EXAMPLES = (
+    "echo", "instant", "sleep:1", "words:50:0.01", "big:100000", "hang",
+    "fail:provider_error", "cut:3", "crash", "garbage", "unfinished",
+)  # fmt: skip
+
+_WORD = re.compile(r"\s*\S+\s*")
+_CHUNK = 1000
 
 
 class FakeBackend:
-    """Speaks to nobody."""
+    """Does what the model's id says."""
 
     name = "fake"
-    capabilities = Capabilities()
+    capabilities = Capabilities(streams=True)
     settings_type = Settings
 
     def models(self) -> Sequence[ModelSpec]:
-        """The behaviours that need no numbers, `echo` first."""
-        return [ModelSpec(name, description=does) for name, (takes, does) in _BEHAVIOURS.items() if not takes]
+        """One model of each kind, `echo` first."""
+        return [spec for spec in map(self.find, EXAMPLES) if spec]
 
     def find(self, model: str) -> ModelSpec | None:
-        """The behaviour that `model` spells, with its numbers."""
-        name = model.partition(":")[0]
-        takes, does = _BEHAVIOURS.get(name, ("(?!)", ""))
-        return ModelSpec(model, description=does) if re.fullmatch(name + takes, model) else None
+        """Any model whose id parses."""
+        return ModelSpec(model, description="for tests") if _parse(model) else None
 
-    async def stream(self, request: Request) -> Stream:
-        """What the model's id says."""
-        name, *numbers = request.model.split(":")
-        behave: Callable[..., Stream] = getattr(self, f"_{name}")
-        async for event in behave(request, *numbers):
-            yield event
+    def stream(self, request: Request) -> Events:
+        """What the model's id says. Raises BackendError where there is no such model."""
+        return (_parse(request.model) or _unknown)(request)
 
     async def close(self) -> None:
-        """Nothing to let go of."""
-
-    async def _echo(self, request: Request) -> Stream:
-        words = request.history.content.split(" ")
-        limit = request.settings.max_tokens
-        reply = " ".join(words[:limit])
-        if reply:
-            yield TextDelta(reply)
-        yield _finished(request, reply, "max_tokens" if limit and limit < len(words) else "end")
-
-    async def _instant(self, request: Request) -> Stream:
-        yield TextDelta("ok.")
-        yield _finished(request, "ok.")
-
-    async def _sleep(self, request: Request, seconds: str) -> Stream:
-        await asyncio.sleep(float(seconds))
-        yield TextDelta("ok.")
-        yield _finished(request, "ok.")
-
-    async def _words(self, request: Request, count: str, seconds: str) -> Stream:
-        total = min(int(count), request.settings.max_tokens or int(count))
-        for number in range(total):
-            if number:
-                await asyncio.sleep(float(seconds))
-            yield TextDelta(f" w{number}" if number else "w0")
-        stop_reason = "max_tokens" if total < int(count) else "end"
-        yield _finished(request, " ".join(["w"] * total), stop_reason)
-
-    async def _big(self, request: Request, size: str) -> Stream:
-        yield TextDelta("x" * int(size))
-        yield _finished(request, "x")
-
-    async def _hang(self, request: Request) -> Stream:
-        await asyncio.Event().wait()
-        yield _finished(request, "")
-
-    async def _fail(self, request: Request, code: str) -> Stream:
-        raise _failure(code, f"the fake model was told to fail with {code}")
-        yield _finished(request, "")
-
-    async def _cut(self, request: Request, count: str) -> Stream:
-        for number in range(int(count)):
-            yield TextDelta(f" w{number}" if number else "w0")
-        raise BackendError(f"the fake model was told to break off after {count} words")
-
-    async def _garbage(self, request: Request) -> Stream:
-        yield TextDelta("ok.")
-        yield _finished(request, "ok.")
-        yield TextDelta("and on it goes")
-
-    async def _unfinished(self, request: Request) -> Stream:
-        yield TextDelta("ok.")
-
-    async def _crash(self, request: Request) -> Stream:
-        raise RuntimeError("the fake model was told to crash")
-        yield _finished(request, "")
+        """There is nothing to let go of."""
 
 
-def _finished(request: Request, reply: str, stop_reason: str = "end") -> Finished:
-    """Counts words as tokens, and the prompt alone, so that a long history costs a benchmark nothing."""
-    given = len(request.history.content.split())
-    return Finished(Usage(input=given, output=len(reply.split())), stop_reason)
+Behaviour = Callable[[Request], Events]
 
 
-def _failure(code: str, message: str) -> BackendError:
-    error = BackendError(message)
-    error.code = code  # type: ignore[misc]
-    return error
+def _parse(model: str) -> Behaviour | None:
+    """What the model does, or None where the id means nothing."""
+    for form, make in _FORMS:
+        if match := form.fullmatch(model):
+            return make(*match.groups())
+    return None
+
+
+def _parse_fail(code: str) -> Behaviour | None:
+    error = _errors().get(code)
+    return partial(_fail, error) if error else None
+
+
+def _errors() -> dict[str, type[BackendError]]:
+    """Every error that a backend may raise, by its code."""
+    found: dict[str, type[BackendError]] = {}
+    pending = [BackendError]
+    while pending:
+        kind = pending.pop()
+        found.setdefault(kind.code, kind)
+        pending += kind.__subclasses__()
+    return found
+
+
+def _words(count: int) -> Iterable[str]:
+    return (f"w{number} " if number < count - 1 else f"w{number}" for number in range(count))
+
+
+def _characters(count: int) -> Iterable[str]:
+    whole, rest = divmod(count, _CHUNK)
+    line = "x" * 99 + "\n"
+    yield from (line * (_CHUNK // len(line)) for _ in range(whole))
+    if rest:
+        yield (line * (_CHUNK // len(line)))[:rest]
+
+
+async def _tell(request: Request, parts: Iterable[str], pause_s: float = 0.0) -> Events:
+    """The parts, as far as `max_tokens` reaches, and the end."""
+    told = 0
+    limit = request.settings.max_tokens
+    for count, part in enumerate(parts):
+        words = len(part.split())
+        if limit is not None and told + words > limit:
+            fitting = "".join(islice(_WORD.findall(part), limit - told))
+            if fitting:
+                yield TextDelta(fitting)
+            yield _end(request, limit, "max_tokens")
+            return
+        # A turn for everybody else, and the place where a cancellation comes in.
+        await asyncio.sleep(pause_s if count else 0)
+        told += words
+        yield TextDelta(part)
+    yield _end(request, told)
+
+
+def _end(request: Request, output: int, reason: str = "end") -> Finished:
+    return Finished(Usage(sum(len(message.content.split()) for message in request.history), output), reason)
+
+
+def _echo(request: Request) -> Events:
+    return _tell(request, _WORD.findall(request.history.content))
+
+
+def _instant(request: Request) -> Events:
+    return _tell(request, ("ok.",))
+
+
+async def _sleep(wait_s: float, request: Request) -> Events:
+    await asyncio.sleep(wait_s)
+    async for event in _tell(request, ("ok.",)):
+        yield event
+
+
+async def _hang(_: Request) -> Events:
+    await asyncio.Event().wait()
+    yield TextDelta("never")
+
+
+async def _fail(kind: type[BackendError], _: Request) -> Events:
+    # Not by its own constructor: what that asks for differs from error to error.
+    error = kind.__new__(kind)
+    SamovarError.__init__(error, f"the fake backend was asked to fail with {kind.code!r}")
+    raise error
+    yield TextDelta("never")
+
+
+async def _unknown(request: Request) -> Events:
+    raise BackendError(f"the fake backend has no model {request.model[:80]!r}; `samovard.testing.fake` lists its kinds")
+    yield TextDelta("never")
+
+
+async def _cut(count: int, request: Request) -> Events:
+    async for event in _tell(request, _words(count)):
+        if isinstance(event, TextDelta):
+            yield event
+    raise BackendError(f"the fake backend was asked to fail after {count} words")
+
+
+async def _crash(_: Request) -> Events:
+    raise RuntimeError("the fake backend was asked to crash")
+    yield TextDelta("never")
+
+
+async def _garbage(request: Request) -> Events:
+    async for event in _instant(request):
+        yield event
+    yield TextDelta("more")
+
+
+async def _unfinished(request: Request) -> Events:
+    async for event in _instant(request):
+        if isinstance(event, TextDelta):
+            yield event
+
+
+_N = r"(\d{1,8})"
+_S = r"(\d{1,5}(?:\.\d{1,9})?)"
+_FORMS: tuple[tuple[re.Pattern[str], Callable[..., Behaviour | None]], ...] = tuple(
+    (re.compile(form, re.ASCII), make)
+    for form, make in (
+        ("echo", lambda: _echo),
+        ("instant", lambda: _instant),
+        ("hang", lambda: _hang),
+        ("crash", lambda: _crash),
+        ("garbage", lambda: _garbage),
+        ("unfinished", lambda: _unfinished),
+        (f"sleep:{_S}", lambda wait: partial(_sleep, float(wait))),
+        (f"words:{_N}(?::{_S})?", lambda n, s: lambda request: _tell(request, _words(int(n)), float(s or 0))),
+        (f"big:{_N}", lambda n: lambda request: _tell(request, _characters(int(n)))),
+        (f"cut:{_N}", lambda n: partial(_cut, int(n))),
+        ("fail:([a-z_]+)", _parse_fail),
+    )
+)

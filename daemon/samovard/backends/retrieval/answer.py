@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from .bm25 import Hit, Index, search
-from .reading import Heard, Reading, asks
-from .sentences import split
+from .bm25 import Hit, Index, Unit, search
+from .reading import Heard, Reading
+from .sentences import asks, split
 from .terms import first_terms, terms
+from .words import BEFORE_A_VERB, NOTE, READ
 
 DOES_NOT_KNOW = "I do not know: I only find what was said in this session, and nothing in it answers that."
 """The reply where nothing in the context has a term in common with the question."""
 
 SUBJECT = 1.3
-"""How much more a sentence counts that begins with what the question asks about: it is likely to tell what that is."""
+"""How much more a sentence counts that begins with what is asked about: it is likely to say what that is. Twice as
+likely if it is the first under a heading of just that."""
 FRACTION = 0.6
 """Of the best score: a sentence below it is left out even where there is room."""
 CANDIDATES = 200
@@ -22,37 +24,35 @@ LONGEST = 600
 """Characters that are told of one sentence."""
 _NAMED = 5
 
-_READ = frozenset(
-    "read remember keep study learn memorise memorize note load take see here these this attached".split()
-)
-_NOTE = frozenset("remember note memorise memorize keep".split())
-_BEFORE_A_VERB = frozenset("please now first ok okay and then just also so".split())
-
 
 def acknowledgement(present: Reading, sentences: int) -> str | None:
     """What was read or heard, where the prompt brings something and asks nothing; else None."""
-    if asks(present.said):
+    if _is_question(present.said):
         return None
     documents = [heard for heard in present.heard if heard.kind == "document"]
     replies = [heard for heard in present.heard if heard.kind == "reply"]
     verb = _first_word(present.said)
     told: list[str] = []
-    if documents and (replies or not present.said or verb in _READ):
+    if documents and (replies or not present.said or verb in READ):
         told.append(_have_read(documents))
     told += (_says(reply, sentences) for reply in replies)
-    if not present.heard and verb in _NOTE and present.stated.units:
+    if not present.heard and verb in NOTE and present.stated.units:
         told.append(f"I have noted {_count(len(present.stated.units), 'sentence')}.")
     return "\n".join(told) or None
+
+
+def _is_question(text: str) -> bool:
+    return any(map(asks, split(text)))
 
 
 def context(readings: Sequence[Reading]) -> list[Index]:
     """What may answer the last message: all that was said before it, and what it quotes."""
     found: list[Index] = []
-    for before, reading in zip((None, *readings), readings, strict=False):
+    for before, reading in zip((None, *readings), readings[:-1], strict=False):
         found.append(reading.quoted)
-        if reading is not readings[-1] and not (before and _repeats(before, reading)):
+        if not (before and _repeats(before, reading)):
             found.append(reading.stated)
-    return [index for index in found if index.units]
+    return [index for index in (*found, readings[-1].quoted) if index.units]
 
 
 def _repeats(before: Reading, reading: Reading) -> bool:
@@ -63,30 +63,34 @@ def _repeats(before: Reading, reading: Reading) -> bool:
 def answer(indexes: Sequence[Index], present: Reading, sentences: int) -> str:
     """The best `sentences` for the question, told in the order of the context."""
     best = _best(indexes, present.said)
-    if not best and asks(present.said):
+    if not best and _is_question(present.said):
         # "My name is Ada. What is my name?": the question may bring its own answer.
         indexes = [present.stated]
         best = _best(indexes, " ".join(filter(asks, split(present.said))))
-    chosen = sorted(_choose(best, indexes, present.said, sentences), key=lambda hit: (hit.index, hit.unit))
-    return "\n".join(_clip(indexes[hit.index].units[hit.unit].text) for hit in chosen) or DOES_NOT_KNOW
+    chosen = sorted(_choose(best, indexes, present.said, sentences), key=lambda hit: (hit.place, hit.unit))
+    return "\n".join(_clip(indexes[hit.place].units[hit.unit].text) for hit in chosen) or DOES_NOT_KNOW
 
 
 def _best(indexes: Sequence[Index], question: str) -> list[Hit]:
     wanted = terms(question)
     hits = search(indexes, wanted, CANDIDATES)
-    begins = (wanted.intersection(first_terms(indexes[hit.index].units[hit.unit].text)) for hit in hits)
-    raised = [
-        hit._replace(score=hit.score * SUBJECT) if begin else hit for hit, begin in zip(hits, begins, strict=True)
-    ]
-    return sorted(raised, key=lambda hit: (-hit.score, hit.index, hit.unit))
+    raised = [hit._replace(score=hit.score * _weight(indexes[hit.place].units[hit.unit], wanted)) for hit in hits]
+    return sorted(raised, key=lambda hit: (-hit.score, hit.place, hit.unit))
+
+
+def _weight(unit: Unit, wanted: frozenset[str]) -> float:
+    """How much more the unit counts because of where it speaks of what is asked about."""
+    if terms(unit.subject) == wanted:
+        return SUBJECT**2
+    return SUBJECT if wanted.intersection(first_terms(unit.text)) else 1.0
 
 
 def _choose(best: Sequence[Hit], indexes: Sequence[Index], question: str, sentences: int) -> Iterator[Hit]:
-    """The first `sentences` of `best` that are good enough, none of which holds another or just repeats the question."""
+    """The first `sentences` of `best` that are good enough; none holds another or just repeats the question."""
     asked = {_same(word) for word in question.split()} | {_same(question)}
     told: list[str] = []
     for hit in best:
-        text = _same(indexes[hit.index].units[hit.unit].text)
+        text = _same(indexes[hit.place].units[hit.unit].text)
         if len(told) == sentences or hit.score < FRACTION * best[0].score:
             return
         if text not in asked and not any(text in other or other in text for other in told):
@@ -128,4 +132,4 @@ def _count(number: int, what: str) -> str:
 
 def _first_word(text: str) -> str:
     words = (word.strip(",.:;!").lower() for word in text.split())
-    return next((word for word in words if word not in _BEFORE_A_VERB), "")
+    return next((word for word in words if word not in BEFORE_A_VERB), "")

@@ -20,22 +20,27 @@ from .terms import counts, terms
 
 K1 = 1.5
 B = 0.55
-"""Both from the range that the survey reports as good (1.2 to 2, 0.5 to 0.8); a low `B`, since a long sentence says more
-and seldom repeats itself. For the same reason one that is shorter than the mean counts as having its length."""
+"""Both from the range that the survey reports as good (1.2 to 2, 0.5 to 0.8); a low `B`, since a long sentence says
+more and seldom repeats itself. For the same reason one that is shorter than the mean counts as having its length."""
 ABOUT_WEIGHT = 0.5
 """For a term that a unit is under, against 1 for one of its own."""
+SUBJECT_WEIGHT = 0.75
+"""For a term of the heading that a unit is the first under."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """What is told as one: a sentence, a list item, a table's row, a short piece of code. `about` is what it is under."""
+    """What is told as one: a sentence, a list item, a table's row, a short piece of code."""
 
     text: str
     about: str = ""
+    """What it stands under: the headings, and the line that introduces it."""
+    subject: str = ""
+    """The heading that it is the first unit under, and so the most likely to say what that is."""
 
 
 class Postings:
-    """The units that hold a term and each one's weighted count of it; `holders` counts a unit by its weight, up to 1."""
+    """The units that hold a term, and each one's weighted count of it. `holders` counts a unit by that, up to 1."""
 
     __slots__ = ("counts", "holders", "units")
 
@@ -52,15 +57,15 @@ class Postings:
 
 
 class Hit(NamedTuple):
-    """A unit that fits: its score, and where it stands."""
+    """A unit that fits: its score, the place of its index, its number there."""
 
     score: float
-    index: int
+    place: int
     unit: int
 
 
 class Index:
-    """Units, and for each term where it occurs. Iterating it gives nothing; see `units`."""
+    """Units, and for each term where it occurs."""
 
     __slots__ = ("lengths", "postings", "total", "units")
 
@@ -78,8 +83,9 @@ class Index:
     def _add(self, unit: Unit) -> None:
         held = counts(unit.text)
         self.lengths.append(sum(held.values()))
-        for term in _about(unit.about):
-            held[term] = held.get(term, 0.0) + ABOUT_WEIGHT
+        subject = _terms_of(unit.subject)
+        for term in _terms_of(unit.about):
+            held[term] = held.get(term, 0.0) + (SUBJECT_WEIGHT if term in subject else ABOUT_WEIGHT)
         for term, count in held.items():
             if term not in self.postings:
                 self.postings[term] = Postings()
@@ -88,7 +94,7 @@ class Index:
 
 
 @lru_cache(maxsize=1024)
-def _about(text: str) -> frozenset[str]:
+def _terms_of(text: str) -> frozenset[str]:
     return terms(text)
 
 
@@ -112,4 +118,4 @@ def search(indexes: Sequence[Index], wanted: Iterable[str], at_most: int) -> lis
                 norm = K1 * (1 - B + B * max(1.0, lengths[unit] / mean))
                 into[unit] = into.get(unit, 0.0) + idf * count * (K1 + 1) / (count + norm)
     hits = (Hit(score, place, unit) for place, into in enumerate(scores) for unit, score in into.items())
-    return heapq.nsmallest(at_most, hits, key=lambda hit: (-hit.score, hit.index, hit.unit))
+    return heapq.nsmallest(at_most, hits, key=lambda hit: (-hit.score, hit.place, hit.unit))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 from .blocks import LONG_ITEM, Block, blocks
 from .bm25 import Unit
@@ -15,10 +16,12 @@ from .inline import plain
 from .sentences import sentences
 
 _CELL = re.compile(r"(?<!\\)\|")
-_ANCHOR = re.compile(r"\[[^\]]*\]\(#[^)]*\)")
+_ANCHOR = re.compile(r"\[[^\]]{0,300}\]\(#[^)]{0,300}\)")
 """A line of a table of contents."""
-_GOES_ON = re.compile(r"[({\[,:\\]\s*$|=>\s*$")
+_GOES_ON = ("(", "{", "[", ",", ":", "\\", "=>")
 """The end of a line of code that says nothing without the next."""
+_BOX = re.compile("[\u2500-\u257f]+")
+"""What trees of files and drawings are made of."""
 _RUN_IN = re.compile(r"\*\*([^*\n]{1,80})\*\*[.:]?(?=\s)")
 
 SHORT_CODE = 8
@@ -60,15 +63,19 @@ class _Section:
             self._enter(block.level, plain(block.lines[0]))
             return
         made = {"paragraph": self._paragraph, "list": self._list, "table": self._table, "code": self._code}
-        yield from made[block.kind](block.lines)
-        self._bare = ""
+        yield from map(self._first, made[block.kind](block.lines))
 
     def end(self) -> Iterator[Unit]:
         """What is told of the section itself."""
-        yield from self._release()
+        yield from map(self._first, self._release())
         if self._bare:
             yield Unit(self._bare, self._about())
         self._bare, self._lead = "", ""
+
+    def _first(self, unit: Unit) -> Unit:
+        """The unit, which knows its heading where it is the first under it."""
+        heading, self._bare = self._bare, ""
+        return Unit(unit.text, unit.about, heading) if heading else unit
 
     def _enter(self, level: int, title: str) -> None:
         while self._headings and self._headings[-1][0] >= level:
@@ -148,17 +155,22 @@ class _Section:
         open_lines: list[str] = []
         for line in lines:
             open_lines.append(line)
-            if not _GOES_ON.search(line) or len(open_lines) == SHORT_CODE:
-                yield Unit(dedented(open_lines), self._about())
+            if not line.endswith(_GOES_ON) or len(open_lines) == SHORT_CODE:
+                yield from self._code_unit(open_lines)
                 open_lines = []
-        if open_lines:
-            yield Unit(dedented(open_lines), self._about())
+        yield from self._code_unit(open_lines)
+
+    def _code_unit(self, lines: list[str]) -> Iterator[Unit]:
+        if text := dedented(lines):
+            yield Unit(text, self._about())
 
 
 def dedented(lines: list[str]) -> str:
     """The lines as one text, without the white space that all begin with; one line alone without any that aligns it."""
     if len(lines) == 1:
-        return " ".join(lines[0].split())
+        return " ".join(_BOX.sub(" ", lines[0]).split())
+    if not lines:
+        return ""
     indent = min(len(line) - len(line.lstrip()) for line in lines)
     return "\n".join(line[indent:].rstrip() for line in lines)
 
@@ -183,13 +195,13 @@ def joined(lines: list[str], wrapped: bool) -> Iterator[str]:
     sentence before a bold beginning.
     """
     short = max(60, *map(len, lines)) * 0.6
-    text = lines[0]
-    for line, following in zip(lines, lines[1:], strict=False):
+    text = [lines[0]]
+    for line, following in pairwise(lines):
         capital = following[0].isupper() or following[0].isdigit()
         run_in = line.endswith((".", "!", "?", ":")) and _RUN_IN.match(following)
         if not wrapped or run_in or (capital and len(line) <= short):
-            yield text
-            text = following
+            yield " ".join(text)
+            text = [following]
         else:
-            text += f" {following}"
-    yield text
+            text.append(following)
+    yield " ".join(text)

@@ -10,9 +10,13 @@ from typing import Literal
 Kind = Literal["document", "reply"]
 
 _TAG = re.compile(
-    r"^(?:<(?P<kind>document|reply)(?: (?:name|session)=\"(?P<name>[^\"\n]*)\")?>|</(?P<end>document|reply)>)[ \t]*$\n?",
+    r"^(?:<(?P<kind>document|reply)(?: (?:name|session)=\"(?P<name>[^\"\n]*)\")?>|</(?P<end>document|reply)>)"
+    r"[ \t]*$\n?",
     re.MULTILINE,
 )
+
+REACH = 200
+"""Tags that are looked through for the end of a part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ def parse(prompt: str) -> tuple[list[Part], str]:
 def _end(tags: Sequence[re.Match[str]], begin: int) -> int | None:
     """The number of the tag that ends the part which the tag `begin` begins."""
     kind, depth, first = tags[begin]["kind"], 0, None
-    for place in range(begin, len(tags)):
+    for place in range(begin, min(len(tags), begin + REACH)):
         depth += (tags[place]["kind"] == kind) - (tags[place]["end"] == kind)
         if first is None and tags[place]["end"] == kind:
             first = place

@@ -16,7 +16,8 @@ from samovard.model.message import Role
 from .bm25 import Index, Unit
 from .markdown import code_units, units
 from .prompts import Kind, Part, parse
-from .sentences import split
+from .sentences import asks, split
+from .words import REQUESTS
 
 PASTED = 1500
 """Characters. What a prompt says outside its documents is a text to read, no question, from here on."""
@@ -25,10 +26,6 @@ TALK = 400
 
 _PROSE = frozenset(("", ".md", ".markdown", ".mdx", ".txt", ".rst", ".adoc", ".org", ".html"))
 _OWN = re.compile(r"I (?:have (?:read|noted) .*\bsentences?\.$|do not know: )")
-_REQUEST = frozenset(
-    "what who whom whose why how which tell list explain describe give show summarise summarize name find compare write "
-    "read study answer say repeat print translate please can could would".split()
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +50,7 @@ class Reading:
 
 
 def read(role: Role, content: str, stopped: Callable[[], bool] = lambda: False) -> Reading:
-    """Reads a message; a long one (1 MB) takes about a second. What comes back once `stopped` is of no use."""
+    """Reads a message; a long one (1 MB) takes about half a second. What comes back once `stopped` is of no use."""
     parts, said = parse(content) if role == "user" else ([], content)
     if role == "user" and len(said) > PASTED:
         parts.append(Part("document", "", said))
@@ -67,21 +64,15 @@ def read(role: Role, content: str, stopped: Callable[[], bool] = lambda: False) 
 
 def _asked(text: str) -> str:
     """The question that a long text begins or ends with."""
-    words = text.split()
-    ends = split(" ".join(words[:100]))[:1] + split(" ".join(words[-100:]))[-1:]
+    ends = split(" ".join(text[:PASTED].split()))[:1] + split(" ".join(text[-PASTED:].split()))[-1:]
     return " ".join(dict.fromkeys(filter(asks, ends)))
-
-
-def asks(text: str) -> bool:
-    """True where there is a question mark."""
-    return "?" in text or "？" in text
 
 
 def states(text: str, talk: bool = False) -> bool:
     """False for a question, for what the reader says of itself and, in talk, for a request."""
-    if text.rstrip("\"'”’)*_ ").endswith(("?", "？")) or _OWN.match(text):
+    if asks(text) or _OWN.match(text):
         return False
-    return not (talk and text.split(" ", 1)[0].strip(",:").lower() in _REQUEST)
+    return not (talk and text.split(" ", 1)[0].strip(",:").lower() in REQUESTS)
 
 
 def _quoted(parts: Iterable[Part], heard: list[Heard]) -> Iterator[Unit]:
