@@ -37,6 +37,7 @@ class Home:
         self.logs = os.path.join(self.root, "logs")
         self.run = os.path.join(self.root, "run")
         self.connection_file = os.path.join(self.run, "connection.json")
+        self.pid_file = os.path.join(self.run, "daemon.pid")
 
     @classmethod
     def find(cls, home: str | None = None) -> Home:
@@ -68,6 +69,14 @@ class Home:
         finally:
             os.close(folder)
         return False
+
+    def pid(self) -> int | None:
+        """The process that holds this home, where one does."""
+        try:
+            with open(self.pid_file, encoding="ascii") as file:
+                return int(file.read()) if self.up() else None
+        except (OSError, ValueError):
+            return None
 
     def connection(self) -> dict[str, Any] | None:
         """What the connection file says, or None where there is none. It may be a killed daemon's: ask `up` first."""

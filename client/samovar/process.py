@@ -111,16 +111,16 @@ def _wait_for_end(home: Home, pid: int, patience_s: float) -> None:
 
 
 def _restart(home: Home, options: Any) -> int:
-    options.tcp = options.tcp or (home.connection() or {}).get("transport") == "tcp"
+    pid = home.pid()
     try:
+        options.tcp = options.tcp or (home.connection() or {}).get("transport") == "tcp"
         _down(home, options)
     except NoDaemon as error:
-        # A daemon that no longer answers, or whose keys are lost, can still be ended by its pid.
-        pid = (home.connection() or {}).get("pid")
-        if not home.up() or not pid:
+        # A daemon that no longer answers, or whose connection file is spoilt, can still be ended by its pid.
+        if pid is None:
             raise
-        _tell(f"{error.message}; it is killed")
-        os.kill(pid, signal.SIGKILL)
+        _tell(f"{error.message}; it is ended by its pid, {pid}")
+        os.kill(pid, signal.SIGTERM)
         _wait_for_end(home, pid, _HANG_S)
     home.start(*_daemon_options(options))
     print(f"the daemon is up: pid {home.reach(start=False)['pid']}, home {home.root}")

@@ -15,7 +15,7 @@ from samovar.home import Home, make_folder, private_folder
 from samovard.model.errors import AlreadyRunning, HomeUnusable
 
 _LOCK_TRIES_S = 2.0
-_OURS = ("connection.json", "kernel.json", "ops", *(f"kernel-{number}" for number in range(1, 10)))
+_OURS = ("connection.json", "daemon.pid", "kernel.json", "ops", *(f"kernel-{number}" for number in range(1, 10)))
 """Every name that a daemon makes in its run folder; nothing else there is ever touched."""
 
 
@@ -35,6 +35,8 @@ class HeldHome:
         # A cell may fork the process; the child must not go on holding the home when we are gone.
         os.register_at_fork(after_in_child=self._let_go)
         self._clear()
+        # Beside the connection file, which a daemon that starts or hangs does not have.
+        Path(home.pid_file).write_text(str(os.getpid()), "ascii")
 
     def _take_lock(self) -> int:
         folder = os.open(self.home.run, os.O_RDONLY | os.O_DIRECTORY)
