@@ -44,17 +44,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def guarded(command: Callable[[], int]) -> int:
     """The command's exit code; its errors are told in a line each."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")  # A terminal that has no Cyrillic still shows the rest.
+    _prepare_streams()
     try:
-        return command()
+        status = command()
+        sys.stdout.flush()
+        return status
     except KeyboardInterrupt:
         _tell("interrupted")
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has gone (`| head`); Python's own flush at the end must not fail on it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _tell(f"error: the output could not be written, or a file not used: {error} [os_error]")
         return FAILED
     except UsageError as error:
         _tell(f"error: {error.message} [{error.code}]")
@@ -65,6 +69,19 @@ def guarded(command: Callable[[], int]) -> int:
     except SamovarError as error:
         _tell(f"error: {error.message} [{error.code}]")
         return FAILED
+
+
+def _prepare_streams() -> None:
+    """A closed stream becomes the null device; a terminal that lacks some script still shows the rest."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    sys.stdin = sys.stdin or os.fdopen(0, encoding="utf-8")
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8")
+    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _tell(line: str) -> None:
@@ -148,6 +165,11 @@ class _Parsers:
         return parser
 
 
+def parsed(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
+    """What was typed, options and arguments in any order; argparse can't do that where `--` ends the options."""
+    return parser.parse_args(argv) if "--" in argv else parser.parse_intermixed_args(argv)
+
+
 def _add_argument(parser: argparse.ArgumentParser, param: Param) -> None:
     name = param.name.replace("_", "-")
     if param.kind == "prompt":
@@ -210,8 +232,7 @@ def _settings(pairs: Sequence[str]) -> dict[str, Any]:
 
 
 def _run_op(op: Op, argv: list[str]) -> int:
-    # Intermixed, so that `ask NAME --file FILE PROMPT` is as good as any other order.
-    options = vars(_Parsers.for_op(op).parse_intermixed_args(argv))
+    options = vars(parsed(_Parsers.for_op(op), argv))
     return run_op(
         op,
         values_of(op, options),

@@ -39,6 +39,7 @@ CODES = {
     "missing_extra": "What was asked for needs an extra that is not installed.",
     "no_daemon": "There is no daemon, and none was to be started, or it could not be.",
     "no_log": "No daemon has written a log here yet.",
+    "os_error": "The output could not be written, or the operating system refused a file.",
     "usage": "The command line does not say what the command needs.",
 }
 """The codes that are the client's own; the others are the daemon's."""

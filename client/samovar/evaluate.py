@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import time
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ import zmq
 from .connection import CONNECT_TIMEOUT_S, secure
 from .errors import DaemonGone, NoDaemon
 from .home import Home
+from .wire import HEARTBEAT_TIMEOUT_MS
 
 _DELIMITER = b"<IDS|MSG>"
 _LOOK_MS = 500
@@ -45,6 +47,9 @@ class Evaluator:
         self._shell = self._socket(zmq.DEALER, "shell_port")
         self._iopub = self._socket(zmq.SUB, "iopub_port")
         self._iopub.subscribe(b"")
+        # The kernel echoes what comes on its heartbeat channel, whatever its interpreter is doing.
+        self._heart = self._socket(zmq.DEALER, "hb_port")
+        self._beat_at: float | None = None
         try:
             self._await_welcome()
             self._subshell: str | None = self._create_subshell()
@@ -68,7 +73,7 @@ class Evaluator:
         self._close_sockets()
 
     def _close_sockets(self) -> None:
-        for socket in (self._control, self._shell, self._iopub):
+        for socket in (self._control, self._shell, self._iopub, self._heart):
             socket.close()
         self._context.term()
 
@@ -153,6 +158,20 @@ class Evaluator:
             raise DaemonGone(
                 f"the daemon (pid {self._info['pid']}) ended while code was being evaluated; "
                 "`samovar logs` says why, `samovar up` starts another"
+            )
+        self._check_heart()
+
+    def _check_heart(self) -> None:
+        if self._heart.poll(0):
+            self._heart.recv_multipart()
+            self._beat_at = None
+        if self._beat_at is None:
+            self._heart.send(b"")
+            self._beat_at = time.monotonic()
+        elif time.monotonic() - self._beat_at > HEARTBEAT_TIMEOUT_MS / 1000:
+            raise DaemonGone(
+                f"the daemon (pid {self._info['pid']}) has not answered for {HEARTBEAT_TIMEOUT_MS // 1000} s; "
+                "it may be stopped. `samovar restart` ends it and starts another"
             )
 
 

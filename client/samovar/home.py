@@ -31,7 +31,8 @@ class Home:
     """The folder of one daemon. Paths are strings: `pathlib` would cost a tenth of a command's time."""
 
     def __init__(self, root: str) -> None:
-        self.root = os.path.abspath(os.path.expanduser(root))
+        root = os.path.expanduser(root)
+        self.root = os.path.normpath(root if os.path.isabs(root) else os.path.join(_here(), root))
         self.config = os.path.join(self.root, CONFIG)
         self.sessions = os.path.join(self.root, "sessions")
         self.logs = os.path.join(self.root, "logs")
@@ -44,7 +45,7 @@ class Home:
         """`home`, else $SAMOVAR_HOME, else the nearest folder upward with samovar.yaml, else the user's state."""
         if home or os.environ.get("SAMOVAR_HOME"):
             return cls(home or os.environ["SAMOVAR_HOME"])
-        return cls(_nearest_with_config(os.getcwd()) or _state_folder())
+        return cls(_nearest_with_config(_here()) or _state_folder())
 
     @property
     def sockets(self) -> str:
@@ -135,6 +136,13 @@ class Home:
             yield
         finally:
             os.close(folder)
+
+
+def _here() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        raise UsageError("the current folder is gone; change to another, or name a home with --home") from None
 
 
 def _nearest_with_config(folder: str) -> str | None:

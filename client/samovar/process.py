@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Any, TextIO
 
-from .cli import FAILED, OK, PROCESS_COMMANDS, _Parsers, _tell
+from .cli import FAILED, OK, PROCESS_COMMANDS, _Parsers, _tell, parsed
 from .errors import DaemonGone, NoDaemon, SamovarError
 from .home import Home
 
@@ -40,7 +40,7 @@ def run(command: str, argv: list[str]) -> int:
     if command == "demo":
         parser.add_argument("files", nargs="*", metavar="FILE", help="what the base session reads")
         parser.add_argument("--svg", metavar="FILE", help="save a picture of the demo")
-    options = parser.parse_intermixed_args(argv)
+    options = parsed(parser, argv)
     return int(globals()[f"_{command}"](Home.find(options.home), options))
 
 

@@ -108,9 +108,10 @@ def _loader(name: str, place: str) -> BackendLoader:
         module, _, kind = place.partition(":")
         try:
             return getattr(import_module(module), kind)()
-        except (ImportError, AttributeError, TypeError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - another's code, which may raise anything
             raise ConfigInvalid(
-                f"backend {name!r} of samovar.yaml can't be loaded from {place!r} ({error}); it is to be `module:Class`"
+                f"backend {name!r} of samovar.yaml can't be loaded from {place!r} "
+                f"({type(error).__name__}: {error}); it is to be `module:Class`, made without arguments"
             ) from None
 
     return load

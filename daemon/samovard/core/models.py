@@ -81,7 +81,12 @@ class Models:
 
     def _there(self) -> Iterator[ModelView]:
         for name in self._loaders:
-            for place, spec in enumerate(self._backend(name).models()):
+            try:
+                specs = self._backend(name).models()
+            except SamovarError as error:
+                yield ModelView(name, name, "", False, False, None, None, error.message)
+                continue
+            for place, spec in enumerate(specs):
                 model = name if place == 0 else f"{name}/{spec.id}"
                 yield ModelView(
                     model=model,

@@ -28,5 +28,5 @@ SomeMessage = Annotated[
     str | None,
     described("fork from this earlier message: its number, or four or more digits of its id", "str"),
 ]
-Last = Annotated[int | None, described("only this many of the last messages", "int", ge=1)]
+Last = Annotated[int | None, described("only this many of the last messages", "int", ge=1, le=10**9)]
 GraceS = Annotated[float | None, described("how many seconds running asks may take to end", "float", ge=0, le=3600)]

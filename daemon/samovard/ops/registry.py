@@ -65,7 +65,8 @@ class Op:
         return {name: getattr(checked, name) for name in self.arguments.model_fields}
 
     def _explain(self, error: ValidationError) -> str:
-        first = error.errors(include_url=False)[0]
+        # A misspelled argument is also a missing one; the misspelling is what helps.
+        first = min(error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden")
         name = str(first["loc"][0]) if first["loc"] else "?"
         known = list(self.arguments.model_fields)
         if first["type"] == "extra_forbidden":
