@@ -5,6 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from house import house, ops
+
+__all__ = ["house", "ops", "wheel"]
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -36,6 +36,8 @@ class Ask:
         self.error: SamovarError | None = None
         self.recorded: asyncio.Future[None] | None = None
         self.task: asyncio.Task[None] | None = None
+        self.begun = False
+        """True from its task's first step on."""
         self.stopping: AskState | None = None
         """The state that a stop asked for, until the ask has come to it."""
         self.ended = asyncio.Event()

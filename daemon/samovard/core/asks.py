@@ -35,7 +35,12 @@ class Asks:
             raise UnknownSession(name)
         ask = session.submit(checked, listener)
         assert ask.recorded
-        await asyncio.shield(ask.recorded)
+        try:
+            await asyncio.shield(ask.recorded)
+        except asyncio.CancelledError:
+            # Its ticket was never told, so nobody could ever cancel it.
+            session.stop(ask, AskState.CANCELLED)
+            raise
         ask.tell_state()
         return ask
 

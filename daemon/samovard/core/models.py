@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ConfigDict, ValidationError
 
 from samovard.model.backend import Backend, Capabilities, ModelSpec, Request, Settings, StreamEvent
-from samovard.model.errors import InvalidArgument, ModelUnavailable, SamovarError, UnknownModel, nearest
+from samovard.model.errors import InvalidArgument, ModelUnavailable, SamovarError, UnknownModel, nearest, shown
 from samovard.model.views import ModelView
 
 BackendLoader = Callable[[], Backend]
@@ -65,7 +65,7 @@ class Models:
         for backend, aliases in COMING.items():
             if head == backend or name in aliases:
                 raise ModelUnavailable(
-                    f"model {name!r} belongs to {backend}, which this release does not speak yet; "
+                    f"model {shown(name)} belongs to {backend}, which this release does not speak yet; "
                     f"until then use {self.default!r}"
                 )
 
@@ -147,9 +147,11 @@ def settings_of(model: Model, values: Mapping[str, Any]) -> Settings:
         key = str(first["loc"][0]) if first["loc"] else ""
         known = list(model.backend.settings_type.model_fields)
         if first["type"] == "extra_forbidden":
-            reason = f"model {model.name!r} has no setting {key!r}.{nearest(key, known)} It has: {', '.join(known)}"
+            reason = (
+                f"model {model.name!r} has no setting {shown(key)}.{nearest(key, known)} It has: {', '.join(known)}"
+            )
         else:
-            reason = f"setting {key!r} of model {model.name!r} can't be {first['input']!r}: {first['msg']}"
+            reason = f"setting {shown(key)} of model {model.name!r} can't be {shown(first['input'])}: {first['msg']}"
         raise InvalidArgument(reason) from None
 
 

@@ -119,7 +119,7 @@ class Session:
 
     def must_be_idle(self, what: str) -> None:
         """Raises SessionBusy where an ask is running or waiting."""
-        if self.state is not SessionState.IDLE:
+        if self.running or self.waiting or self._paused:
             count = len(self.waiting) + (self.running is not None)
             raise SessionBusy(f"session {self.name!r} has {count} ask(s) under way; {what} once they have ended")
 
@@ -145,7 +145,9 @@ class Session:
         if ask is self.running:
             if ask.stopping is None and not ask.state.ended and ask.task:
                 ask.stopping = state
-                ask.task.cancel()
+                # A task that is cancelled before its first step never takes one, and could not end its ask.
+                if ask.begun:
+                    ask.task.cancel()
         elif ask in self.waiting and ask.stopping is None:
             self.waiting.remove(ask)
             ask.stopping = state
@@ -165,7 +167,10 @@ class Session:
     async def _answer(self, ask: Ask) -> None:
         """One ask from the head of the queue to its end, whatever happens. A task's root: catches all."""
         state, error = AskState.DONE, None
+        ask.begun = True
         try:
+            if ask.stopping:
+                raise asyncio.CancelledError
             assert ask.recorded is not None
             await asyncio.shield(ask.recorded)
             await self._converse(ask)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from samovard import log
-from samovard.model.errors import InvalidName, NameInUse, UnknownMessage, UnknownSession
+from samovard.model.errors import InvalidName, NameInUse, UnknownMessage, UnknownSession, shown
 from samovard.model.ids import NAME
 from samovard.model.journal import NewSession, SessionRecord
 from samovard.model.message import Head, head_of, say
@@ -33,6 +33,7 @@ class Sessions:
         self._journal = around.journal
         self._live: dict[str, Session] = {}
         self._coming: set[str] = set()
+        self._kills = 0
 
     def __iter__(self) -> Iterator[Session]:
         return iter(list(self._live.values()))
@@ -51,7 +52,7 @@ class Sessions:
     async def fork(self, name: str, new: str, at: str | None, model: str | None) -> SessionView:
         """A session `new` whose head is that of `name`, or its message `at`. Nothing is copied."""
         session = await self.find(name)
-        head = await self._message(session, at) if at else session.head
+        head = await self._message(session, at) if at is not None else session.head
         chosen = self._models.find(model) if model else session.model
         settings = settings_across(chosen, session.settings_given)
         planned = NewSession(new, chosen.name, settings, time.time(), head=head, parent=session.key)
@@ -87,15 +88,24 @@ class Sessions:
         """The live session of that name; read from the journal on first use. Raises UnknownSession."""
         session = self._live.get(name)
         if session is None:
-            record = await self._journal.session(name)
-            if record is None:
-                raise UnknownSession(name, await self._journal.names())
+            record = await self._record(name)
             # Another caller may have read it meanwhile; there must be one session of a name.
             session = self._live.get(name)
             if session is None:
                 session = Session(record, self._models.find_again(record.model), self._around)
                 self._live[name] = session
         return session
+
+    async def _record(self, name: str) -> SessionRecord:
+        """What the journal has. A kill during the read may have been of this session, so it is read again."""
+        while True:
+            kills = self._kills
+            record = await self._journal.session(name)
+            if kills == self._kills:
+                break
+        if record is None:
+            raise UnknownSession(name, await self._journal.names())
+        return record
 
     async def rewind(self, name: str, to: str) -> SessionView:
         """Moves the head back to the message `to`; the messages after it stay in the journal."""
@@ -120,7 +130,7 @@ class Sessions:
             return found[0]
         what = f"{len(found)} messages" if found else "no message"
         raise UnknownMessage(
-            f"session {session.name!r} has {what} {ref!r} among its {total}: give a number or the beginning of an id, "
+            f"session {session.name!r} has {what} {shown(ref)} among its {total}: give a number or the beginning of an id, "
             f"as `samovar history {session.name}` shows them"
         )
 
@@ -135,6 +145,7 @@ class Sessions:
             for session in sessions:
                 session.ending = False
             raise
+        self._kills += 1
         cancelled = [ask for session in sessions for ask in self._end(session)]
         for ask in cancelled:
             await ask.ended.wait()
@@ -165,8 +176,9 @@ class Sessions:
     async def history(self, name: str, last: int | None) -> HistoryView:
         """The session's messages, or the `last` of them."""
         session = await self.find(name)
-        messages = await self._journal.history(session.head, last) if session.head else []
+        # Before the messages are read: an ask may end meanwhile, and is not among them.
         view = session.view()
+        messages = await self._journal.history(session.head, last) if session.head else []
         return HistoryView(
             session=name,
             model=view.model,

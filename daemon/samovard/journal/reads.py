@@ -12,6 +12,7 @@ from samovard.model.states import AskState
 from samovard.model.views import AskView, ErrorView, Timing
 
 _SHORTEST_PREFIX = 4
+_LONGEST_NUMBER = 18
 
 _SESSIONS = """
     SELECT s.*, head.id AS head_id, head.number AS head_number,
@@ -84,7 +85,7 @@ def history(connection: sqlite3.Connection, head: Head, last: int | None = None)
 
 def find_message(connection: sqlite3.Connection, head: Head, ref: str) -> list[Head]:
     """By number where `ref` is one of the history's, else by the beginning of the id."""
-    by_number = ref.isdecimal() and 1 <= int(ref) <= head.number
+    by_number = ref.isdecimal() and len(ref) <= _LONGEST_NUMBER and 1 <= int(ref) <= head.number
     if not by_number and len(ref) < _SHORTEST_PREFIX:
         return []
     above = int(ref) - 1 if by_number else 0

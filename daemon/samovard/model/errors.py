@@ -36,8 +36,20 @@ class SamovarError(Exception):
         }
 
 
+LONGEST_SHOWN = 80
+"""Characters of a value that a message repeats."""
+
+
+def shown(value: object) -> str:
+    """A value as a message repeats it: its repr, cut where it is long."""
+    text = repr(value[: LONGEST_SHOWN + 1] if isinstance(value, str | bytes) else value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
+
+
 def nearest(value: str, known: Iterable[str]) -> str:
     """`" Did you mean 'x'?"` for the closest of `known`, or nothing."""
+    if len(value) > LONGEST_SHOWN:
+        return ""
     close = get_close_matches(value, list(known), n=1, cutoff=0.6)
     return f" Did you mean {close[0]!r}?" if close else ""
 
@@ -56,7 +68,7 @@ class UnknownSession(CallerError):
 
     def __init__(self, name: str, known: Iterable[str] = ()) -> None:
         hint = nearest(name, known)
-        super().__init__(f"there is no session {name!r}.{hint or ' `samovar list` shows the live ones.'}")
+        super().__init__(f"there is no session {shown(name)}.{hint or ' `samovar list` shows the live ones.'}")
 
 
 class NameInUse(CallerError):
@@ -75,7 +87,7 @@ class InvalidName(CallerError):
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"{name[:80]!r} can't be a session's name: use 1 to 64 letters, digits, '_', '-', '.' or ':', "
+            f"{shown(name)} can't be a session's name: use 1 to 64 letters, digits, '_', '-', '.' or ':', "
             "beginning with a letter or a digit"
         )
 
@@ -106,7 +118,7 @@ class UnknownOp(CallerError):
     code = "unknown_op"
 
     def __init__(self, op: str, known: Iterable[str]) -> None:
-        super().__init__(f"there is no op {op[:80]!r}.{nearest(op, known) or ' `samovar describe` lists all.'}")
+        super().__init__(f"there is no op {shown(op)}.{nearest(op, known) or ' `samovar describe` lists all.'}")
 
 
 class InvalidArgument(CallerError):
@@ -122,7 +134,7 @@ class UnknownModel(CallerError):
 
     def __init__(self, model: str, known: Iterable[str]) -> None:
         hint = nearest(model, known)
-        super().__init__(f"there is no model {model[:80]!r}.{hint or ' `samovar models` lists what there is.'}")
+        super().__init__(f"there is no model {shown(model)}.{hint or ' `samovar models` lists what there is.'}")
 
 
 class UnknownTicket(CallerError):
@@ -132,7 +144,7 @@ class UnknownTicket(CallerError):
 
     def __init__(self, ticket: str) -> None:
         super().__init__(
-            f"there is no ask with the ticket {ticket[:80]!r}; `ask-async` prints a ticket, `status NAME` lists them"
+            f"there is no ask with the ticket {shown(ticket)}; `ask-async` prints a ticket, `status NAME` lists them"
         )
 
 

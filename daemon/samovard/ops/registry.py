@@ -21,7 +21,7 @@ from pydantic.fields import FieldInfo
 
 from samovard import log
 from samovard.core.ask import Listener
-from samovard.model.errors import Internal, InvalidArgument, SamovarError, UnknownOp, nearest
+from samovard.model.errors import Internal, InvalidArgument, SamovarError, UnknownOp, nearest, shown
 from samovard.model.views import OpView, ParamView
 
 Effect = Literal["read", "write", "stop"]
@@ -71,14 +71,12 @@ class Op:
         known = list(self.arguments.model_fields)
         if first["type"] == "extra_forbidden":
             return (
-                f"op {self.name!r} has no argument {name[:80]!r}.{nearest(name, known)} "
+                f"op {self.name!r} has no argument {shown(name)}.{nearest(name, known)} "
                 f"It takes: {', '.join(known) or 'none'}"
             )
         if first["type"] == "missing":
             return f"op {self.name!r} needs the argument {name!r}; it takes: {', '.join(known)}"
-        seen = repr(first["input"])
-        seen = seen if len(seen) <= 80 else f"{seen[:77]}…"
-        return f"argument {name!r} of op {self.name!r} can't be {seen}: {first['msg']}"
+        return f"argument {name!r} of op {self.name!r} can't be {shown(first['input'])}: {first['msg']}"
 
     def view(self) -> OpView:
         """The descriptor, as `describe` serves it and the faces are made from it."""
