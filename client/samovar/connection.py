@@ -34,7 +34,11 @@ class Connection:
         self.socket.sndhwm = self.socket.rcvhwm = 0
         self.socket.heartbeat_ivl = wire.HEARTBEAT_MS
         self.socket.heartbeat_timeout = wire.HEARTBEAT_TIMEOUT_MS
-        secure(self.socket, info)
+        try:
+            secure(self.socket, info)
+        except NoDaemon:
+            self.socket.close()
+            raise
         self._monitor = self.socket.get_monitor_socket(_WATCHED)
         self.socket.connect(info["ops"])
         self.fds = (int(self.socket.fd), int(self._monitor.fd))
@@ -89,6 +93,14 @@ class Connection:
 
 def secure(socket: zmq.Socket[Any], info: dict[str, Any]) -> None:
     """Turns CurveZMQ on where the connection file has keys: the server's public key lets us in, ours are new."""
-    if info.get("curve_publickey"):
-        socket.curve_publickey, socket.curve_secretkey = zmq.curve_keypair()
-        socket.curve_serverkey = info["curve_publickey"].encode()
+    key = info.get("curve_publickey")
+    if key is None:
+        return
+    socket.curve_publickey, socket.curve_secretkey = zmq.curve_keypair()
+    try:
+        socket.curve_serverkey = str(key).encode()
+    except (zmq.ZMQError, ValueError):
+        raise NoDaemon(
+            f"the connection file's curve_publickey is no key ({key!r:.60}); `samovar restart` makes new ones",
+            code="connection_refused",
+        ) from None

@@ -13,9 +13,7 @@ def main() -> int:
     """Runs the daemon; 1 where it could not start. Foreseen failures are told in a sentence."""
     options = _options()
     try:
-        from samovar.home import Home
-        from samovard.app import run
-        from samovard.model.errors import SamovarError
+        return _run(options)
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("samovar"):
             raise
@@ -25,6 +23,13 @@ def main() -> int:
             f"the daemon needs the extra 'daemon' ({error.name} is missing); install it with: "
             "pip install 'samovar[daemon]'",
         )
+
+
+def _run(options: argparse.Namespace) -> int:
+    from samovar.home import Home
+    from samovard.app import run
+    from samovard.model.errors import SamovarError
+
     try:
         run(
             Home(options.home),

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,7 +75,8 @@ class Service(threading.Thread):
 
     def shut_down(self, grace_s: float | None = None) -> None:
         """Begins the shutdown, from any thread."""
-        self.loop.call_soon_threadsafe(self._begin_stop, self._grace_s if grace_s is None else grace_s)
+        with suppress(RuntimeError):  # The loop is closed: it is over already.
+            self.loop.call_soon_threadsafe(self._begin_stop, self._grace_s if grace_s is None else grace_s)
 
     def _begin_stop(self, grace_s: float) -> None:
         if not self._ending.done():

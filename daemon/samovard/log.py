@@ -38,7 +38,7 @@ def configure(folder: Path, *, level: str = "info", terminal: bool = False) -> N
     logger.remove()
     options: dict[str, Any] = {"level": 0, "catch": False}
     logger.add(
-        folder / FILE,
+        str(folder / FILE).replace("{", "{{").replace("}", "}}"),  # loguru reads braces as a time's format
         format=lambda _: "{extra[line]}\n",
         rotation=_ROTATE_AT,
         retention=_KEEP,

@@ -130,7 +130,7 @@ class Sessions:
             return found[0]
         what = f"{len(found)} messages" if found else "no message"
         raise UnknownMessage(
-            f"session {session.name!r} has {what} {shown(ref)} among its {total}: give a number or the beginning of an id, "
+            f"session {session.name!r} has {what} {shown(ref)} among its {total}: give a number, or how an id begins, "
             f"as `samovar history {session.name}` shows them"
         )
 

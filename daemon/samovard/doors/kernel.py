@@ -4,18 +4,49 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable
 from typing import Any
 
+import zmq
+from ipykernel.displayhook import ZMQShellDisplayHook
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
+from ipykernel.zmqshell import ZMQInteractiveShell
 from traitlets import Any as AnyTrait
 from traitlets import Type
+
+
+class PerThreadDisplayHook(ZMQShellDisplayHook):
+    """Shows values. Subshells do so at once, so the message that is being made is each thread's own."""
+
+    _making = threading.local()
+
+    @property
+    def msg(self) -> dict[str, Any] | None:
+        """The message that this thread is making."""
+        return getattr(self._making, "msg", None)
+
+    @msg.setter
+    def msg(self, value: dict[str, Any] | None) -> None:
+        self._making.msg = value
+
+
+class SamovarShell(ZMQInteractiveShell):
+    """IPython's shell; `exit()` ends the front end that it is typed in, and not the daemon."""
+
+    displayhook_class = Type(PerThreadDisplayHook)
+
+    def ask_exit(self) -> None:
+        """Tells the front end to leave and to keep the kernel."""
+        self.keepkernel_on_exit = True
+        super().ask_exit()  # type: ignore[no-untyped-call]
 
 
 class SamovarKernel(IPythonKernel):
     """IPython's kernel; only how it is interrupted and ended differs, as the process is not a notebook's to kill."""
 
+    shell_class = Type(SamovarShell)
     shut_down = AnyTrait()
 
     def _send_interrupt_children(self) -> None:
@@ -41,6 +72,11 @@ class SamovarKernelApp(IPKernelApp):
 
     def init_signal(self) -> None:
         """Left to `samovard.app`."""
+
+    def init_iopub(self, context: Any) -> None:
+        """Has every subscriber greeted: without this, libzmq tells the kernel of the first alone, the others wait."""
+        context.setsockopt(zmq.XPUB_VERBOSE, 1)
+        super().init_iopub(context)  # type: ignore[no-untyped-call]
 
     def log_connection_info(self) -> None:
         """Notes the ports; a daemon has no terminal to print advice to."""

@@ -55,13 +55,13 @@ def migrate(file: Path, revision: str = "head") -> None:
     """Runs the migrations that `file` lacks, up to `revision`."""
     from alembic import command
     from alembic.config import Config
-    from sqlalchemy import create_engine
+    from sqlalchemy import URL, create_engine
     from sqlalchemy.exc import DBAPIError
     from sqlalchemy.pool import NullPool
 
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    engine = create_engine(f"sqlite:///{file}", poolclass=NullPool)
+    engine = create_engine(URL.create("sqlite", database=str(file)), poolclass=NullPool)
     try:
         # SQLite gives its other files the mode of this one; conversations are for their owner's eyes.
         os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
