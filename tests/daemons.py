@@ -102,7 +102,7 @@ class Place:
     def finish(self, process: subprocess.Popen[bytes], stdin: bytes | None = None) -> Done:
         """Waits for a command's end."""
         out, err = process.communicate(stdin, timeout=PATIENCE_S)
-        return Done(process.returncode, out.decode(), err.decode())
+        return Done(process.returncode, (out or b"").decode(), (err or b"").decode())
 
     def ok(self, *words: str, **options: Any) -> str:
         """What a command printed, which is to succeed."""
@@ -166,7 +166,8 @@ class Place:
 
     def log(self) -> list[dict[str, Any]]:
         """The log's lines."""
-        return [json.loads(line) for line in (Path(self.home.logs) / "agent-communication.log").open(encoding="utf-8")]
+        text = (Path(self.home.logs) / "agent-communication.log").read_text("utf-8")
+        return [json.loads(line) for line in text.split("\n") if line]
 
     # Clients
 

@@ -58,6 +58,7 @@ class House:
         self.shutdowns: list[float] = []
         """The graces of every shutdown that was asked for."""
         self.door: OpsSocket | None = None
+        self._curve: tuple[bytes, bytes] | None = None
         self.sockets = tempfile.mkdtemp(prefix="sv-")  # A socket's path has 107 bytes, and tmp_path takes most of them.
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, name="house", daemon=True)
@@ -85,11 +86,12 @@ class House:
         daemon = Daemon(str(self.folder), os.getpid(), time.time(), 10.0, self.shutdowns.append)
         self.core = Core(self.journal, Models(self.loaders, "fake"), daemon=daemon, interrupted=interrupted)
 
-    def open_door(self) -> None:
-        """Lets clients in."""
+    def open_door(self, curve: tuple[bytes, bytes] | None = None) -> None:
+        """Lets clients in; with keys, public and secret, only those that know the public one."""
+        self._curve = curve
 
         async def work() -> OpsSocket:
-            return OpsSocket(self.core, f"ipc://{self.sockets}/ops")
+            return OpsSocket(self.core, f"ipc://{self.sockets}/ops", curve)
 
         self.door = self.run(work())
 
@@ -101,7 +103,8 @@ class House:
 
     def home(self) -> Home:
         """Leads a client to the door; a client that finds it shut starts nothing."""
-        return _Here(self)
+        keys = {"curve_publickey": self._curve[0].decode()} if self._curve else {}
+        return At({"ops": f"ipc://{self.sockets}/ops", "pid": os.getpid(), "protocol": PROTOCOL, **keys})
 
     def client(self) -> Client:
         """A client of the door."""
@@ -125,7 +128,7 @@ class House:
         self.down()
         self.run(self._open())
         if door:
-            self.open_door()
+            self.open_door(self._curve)
 
     def end(self) -> None:
         """Lets go of everything; the loop is stopped even where the rest fails."""
@@ -185,15 +188,15 @@ async def _sweep() -> None:
         await asyncio.wait(left, timeout=WAIT_S / 2)
 
 
-class _Here(Home):
-    """A home whose daemon is a `House`."""
+class At(Home):
+    """A home whose daemon is reached by `info` and never started."""
 
-    def __init__(self, house: House) -> None:
-        super().__init__(str(house.folder))
-        self._house = house
+    def __init__(self, info: dict[str, Any]) -> None:
+        super().__init__(tempfile.gettempdir())
+        self.info = info
 
     def reach(self, *, start: bool = True, timeout_s: float = WAIT_S) -> dict[str, Any]:
-        return {"ops": f"ipc://{self._house.sockets}/ops", "pid": os.getpid(), "protocol": PROTOCOL}
+        return self.info
 
 
 class Ops(Protocol):

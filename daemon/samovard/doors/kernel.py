@@ -39,7 +39,7 @@ class SamovarShell(ZMQInteractiveShell):
 
     def ask_exit(self) -> None:
         """Tells the front end to leave and to keep the kernel."""
-        self.keepkernel_on_exit = True
+        self.keepkernel_on_exit = True  # type: ignore[assignment]
         super().ask_exit()  # type: ignore[no-untyped-call]
 
 
