@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -47,6 +47,20 @@ def eventually(condition: Callable[[], Found], what: str, within_s: float = WAIT
         assert time.monotonic() < deadline, f"not within {within_s:g} s: {what}"
         time.sleep(0.002)
     return found
+
+
+def in_background(function: Callable[..., Found], *args: Any, **named: Any) -> Future[Found]:
+    """What `function` will return, in a thread of its own: one that hangs for ever keeps neither us nor the run."""
+    future: Future[Found] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(function(*args, **named))
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    return future
 
 
 class House:
@@ -260,18 +274,17 @@ class InMemory:
 class OverTheSocket:
     """Through the door, by the client that everybody uses."""
 
-    def __init__(self, house: House, client: Client, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, house: House, client: Client) -> None:
         self.house = house
         self.client = client
         self.stream = client.stream
         self._leaver: AsyncClient | None = None
-        self._threads = threads
 
     def call(self, op: str, **args: Any) -> Any:
         return self.begin(op, **args).result(WAIT_S)
 
     def begin(self, op: str, **args: Any) -> Future[Any]:
-        return self._threads.submit(self.client.call, op, **args)
+        return in_background(self.client.call, op, **args)
 
     def task(self, op: str, **args: Any) -> Future[Any]:
         if self._leaver is None:
@@ -283,7 +296,8 @@ class OverTheSocket:
         eventually(self._answers, "the new daemon answers")
 
     def end(self) -> None:
-        """Lets go of the client that `task` made."""
+        """Lets go of the clients."""
+        in_background(self.client.close).result(WAIT_S)
         if self._leaver:
             self.house.run(self._leaver.close())
 
@@ -348,13 +362,11 @@ def house(tmp_path: Path) -> Iterator[House]:
 def over_the_socket(house: House) -> Iterator[OverTheSocket]:
     """Opens the house's door and goes through it."""
     house.open_door()
-    # The client is closed first: that ends whatever a failed test left waiting in the threads.
-    with ThreadPoolExecutor(64) as threads, house.client() as client:
-        found = OverTheSocket(house, client, threads)
-        try:
-            yield found
-        finally:
-            found.end()
+    found = OverTheSocket(house, house.client())
+    try:
+        yield found
+    finally:
+        found.end()
 
 
 @pytest.fixture(params=["in memory", "over the socket"])

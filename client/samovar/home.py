@@ -99,22 +99,27 @@ class Home:
 
         Raises NoDaemon.
         """
-        if self.up():
-            return self._wait_until_ready(timeout_s)
+        found = self._wait_until_ready(timeout_s) if self.up() else None
+        if found:
+            return found
         if not start:
             stale = " (a killed daemon left its files there; the next start clears them)" if self.connection() else ""
             raise NoDaemon(f"no daemon is up in {self.root}{stale}; start one with `samovar up`")
         self.start(timeout_s=timeout_s)
-        return self._wait_until_ready(timeout_s)
+        found = self._wait_until_ready(timeout_s)
+        if found is None:
+            raise NoDaemon(f"the daemon in {self.root} ended as soon as it was ready; `samovar logs` says why")
+        return found
 
-    def _wait_until_ready(self, timeout_s: float) -> dict[str, Any]:
+    def _wait_until_ready(self, timeout_s: float) -> dict[str, Any] | None:
+        """The connection info once there is some; None where the daemon was on its way out and has ended."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             found = self.connection()
             if found and found.get("ops"):
                 return found
             if not self.up():
-                raise NoDaemon(f"the daemon in {self.root} ended before it was ready; `samovar logs` says why")
+                return None
             time.sleep(0.01)
         raise NoDaemon(f"the daemon in {self.root} was not ready within {timeout_s:g} s; `samovar logs` may say why")
 

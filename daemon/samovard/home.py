@@ -36,7 +36,11 @@ class HeldHome:
         os.register_at_fork(after_in_child=self._let_go)
         self._clear()
         # Beside the connection file, which a daemon that starts or hangs does not have.
-        Path(home.pid_file).write_text(str(os.getpid()), "ascii")
+        try:
+            Path(home.pid_file).write_text(str(os.getpid()), "ascii")
+        except OSError as error:
+            self.release()
+            raise HomeUnusable(f"the run folder {home.run} can't be written ({error}); free some space") from None
 
     def _take_lock(self) -> int:
         folder = os.open(self.home.run, os.O_RDONLY | os.O_DIRECTORY)

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from house import WAIT_S, House, InMemory, eventually
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from house import WAIT_S, House, InMemory, eventually
 
 HUNT = int(os.environ.get("SAMOVAR_HUNT", "0"))
 NAMES = ["a", "b", "c", "d"]

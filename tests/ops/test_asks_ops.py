@@ -5,8 +5,8 @@ from concurrent.futures import wait
 from typing import Any
 
 import pytest
-from house import WAIT_S, Ops, ended, eventually, everything, hanging, refused, said, state_of
 
+from house import WAIT_S, Ops, ended, eventually, everything, hanging, refused, said, state_of
 from samovard.core.session import MAX_WAITING
 from samovard.model.ids import MAX_PROMPT_BYTES
 
@@ -172,7 +172,9 @@ def test_poll_gives_the_text_so_far(ops: Ops) -> None:
     ops.call("spawn", name="w1", model="fake/words:1000000:0.001")
     ticket = ops.call("ask-async", session="w1", prompt="one")["ask"]
     early = eventually(lambda: ops.call("poll", ticket=ticket)["text"], "some text")
-    later = eventually(lambda: text if len(text := ops.call("poll", ticket=ticket)["text"]) > len(early) else "", "more")
+    later = eventually(
+        lambda: text if len(text := ops.call("poll", ticket=ticket)["text"]) > len(early) else "", "more"
+    )
     assert later.startswith(early)
     assert ops.call("poll", ticket=ticket)["state"] == "running"
 

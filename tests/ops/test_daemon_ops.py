@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from house import Ops, ended, eventually, hanging, refused
 
 import samovar.ops
+from house import Ops, ended, eventually, hanging, refused
 from samovar import AsyncClient, Client
 from samovar.render import RENDERERS
 from samovar.version import PROTOCOL, __version__

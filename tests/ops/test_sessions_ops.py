@@ -4,8 +4,8 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from house import Ops, eventually, hanging, refused, said
 
+from house import Ops, eventually, hanging, refused, said
 from samovard.model.ids import MAX_PROMPT_BYTES, message_id
 
 # ---------------------------------------------------------------- spawn
@@ -35,9 +35,7 @@ def test_a_name_may_have_letters_digits_and_four_marks(ops: Ops, name: str) -> N
     assert ops.call("spawn", name=name)["name"] == name
 
 
-@pytest.mark.parametrize(
-    "name", ["", " ", "-a", ".a", ":a", "_a", "a b", "a/b", "a\n", "a\x00", "é", "../x", "Z" * 65]
-)
+@pytest.mark.parametrize("name", ["", " ", "-a", ".a", ":a", "_a", "a b", "a/b", "a\n", "a\x00", "é", "../x", "Z" * 65])
 def test_a_bad_name_is_refused(ops: Ops, name: str) -> None:
     refused(ops, "invalid_name", "spawn", name=name)
 
@@ -74,7 +72,8 @@ def test_a_misspelled_setting_is_refused_with_the_nearest_name(ops: Ops) -> None
 
 
 @pytest.mark.parametrize(
-    "settings", [{"max_tokens": 0}, {"max_tokens": "5"}, {"max_tokens": True}, {"temperature": 2.5}, {"temperature": "x"}]
+    "settings",
+    [{"max_tokens": 0}, {"max_tokens": "5"}, {"max_tokens": True}, {"temperature": 2.5}, {"temperature": "x"}],
 )
 def test_a_setting_out_of_its_range_or_type_is_refused(ops: Ops, settings: dict[str, object]) -> None:
     assert next(iter(settings)) in refused(ops, "invalid_argument", "spawn", name="w1", settings=settings).message
@@ -96,7 +95,9 @@ def test_a_fork_has_its_parents_messages_themselves(ops: Ops) -> None:
     assert (view["asks"], view["usage"]["input"]) == (0, 0)
     assert ops.call("history", session="w1")["messages"] == before
     ops.call("ask", session="w1", prompt="two")
-    assert ops.call("history", session="w1")["messages"][:3] == before == ops.call("history", session="base")["messages"]
+    assert (
+        ops.call("history", session="w1")["messages"][:3] == before == ops.call("history", session="base")["messages"]
+    )
 
 
 def test_a_fork_copies_no_message(ops: Ops) -> None:

@@ -6,6 +6,7 @@ import json
 import sqlite3
 
 from samovard.model.backend import Usage
+from samovard.model.errors import Interrupted
 from samovard.model.journal import SessionRecord
 from samovard.model.message import Head, Message
 from samovard.model.states import AskState
@@ -124,6 +125,15 @@ def _usage(row: sqlite3.Row) -> Usage:
     return Usage(row["input"], row["output"], row["cache_read"], row["cache_write"], row["reasoning"])
 
 
+def _error(row: sqlite3.Row) -> ErrorView | None:
+    if row["error_code"]:
+        return ErrorView(row["error_code"], row["error_message"])
+    if row["state"] == AskState.INTERRUPTED:
+        # A daemon that was killed wrote no reason.
+        return ErrorView(Interrupted.code, Interrupted(row["id"]).message)
+    return None
+
+
 def _ask(row: sqlite3.Row) -> AskView:
     return AskView(
         ask=row["id"],
@@ -135,6 +145,6 @@ def _ask(row: sqlite3.Row) -> AskView:
         stop_reason=row["stop_reason"],
         usage=_usage(row),
         timing=Timing(row["queued_s"], row["first_token_s"], row["total_s"]),
-        error=ErrorView(row["error_code"], row["error_message"]) if row["error_code"] else None,
+        error=_error(row),
         created_at=row["created_at"],
     )
