@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 from invoke import Collection, Context, task
-
 from samovar.invoke_tasks import mount
 
 ROOT = Path(__file__).parent

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from house import house, ops
 
 __all__ = ["house", "ops", "wheel"]

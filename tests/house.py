@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import pytest
+import zmq
 from pydantic_core import to_jsonable_python
 
 from samovar import AsyncClient, Client, DaemonGone
@@ -211,6 +212,34 @@ class At(Home):
 
     def reach(self, *, start: bool = True, timeout_s: float = WAIT_S) -> dict[str, Any]:
         return self.info
+
+
+@contextlib.contextmanager
+def speaking(*magic: bytes) -> Iterator[At]:
+    """A daemon of another version: it answers every request, in the frames that are given."""
+    folder = tempfile.mkdtemp(prefix="sv-")
+    context: zmq.Context[Any] = zmq.Context()
+    router = context.socket(zmq.ROUTER)
+    router.bind(f"ipc://{folder}/ops")
+
+    def answer() -> None:
+        with router:
+            while True:
+                client, *frames = router.recv_multipart()
+                if frames == [b"end"]:
+                    return
+                router.send_multipart([client, *magic, *frames[1:]])
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    try:
+        yield At({"ops": f"ipc://{folder}/ops", "pid": 1})
+    finally:
+        with context.socket(zmq.DEALER) as last:
+            last.connect(f"ipc://{folder}/ops")
+            last.send(b"end")
+            thread.join(WAIT_S)
+        context.term()
 
 
 class Ops(Protocol):

@@ -1,7 +1,7 @@
 """The core against a model that fits on a page: whatever is done in whatever order, both tell the same histories.
 
 The examples are derandomized: they take the same time in every run, and a run that is red is red for everybody. To
-hunt for more, set SAMOVAR_HUNT to a number of examples; then they are drawn anew, and a failure prints how to repeat it.
+hunt for more, set SAMOVAR_HUNT to a number of examples; they are drawn anew, and a failure tells how to repeat it.
 """
 
 import itertools

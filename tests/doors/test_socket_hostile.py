@@ -1,4 +1,4 @@
-"""The ops door against clients that mean no good, or are broken: nothing stops it, and a good client is answered after all.
+"""The ops door against clients that mean no good or are broken: nothing stops it, and a good client is answered.
 
 Fuzzing is derandomized, so that a run that is red is red for everybody.
 """

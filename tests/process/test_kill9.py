@@ -86,7 +86,7 @@ class Worker(threading.Thread):
         except SamovarError as error:
             if error.code not in GONE:
                 self.failure = error
-        except BaseException as error:  # noqa: BLE001 - a thread's root; the test's own thread raises it
+        except BaseException as error:
             self.failure = error
 
     def _act(self, client: Client) -> None:

@@ -269,7 +269,7 @@ class OneAtATime(Good):
 
 class BlocksTheLoop(Good):
     async def stream(self, request: Request) -> Events:
-        time.sleep(0.3)  # noqa: ASYNC251 - the fault itself
+        time.sleep(0.3)
         async for event in super().stream(request):
             yield event
 
