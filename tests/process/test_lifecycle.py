@@ -8,6 +8,7 @@ import signal
 import stat
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -140,16 +141,65 @@ def test_twenty_clients_at_once_start_exactly_one_daemon(place: Place) -> None:
 
 
 def test_commands_that_start_and_end_daemons_at_once_leave_one_daemon_or_none_and_no_traceback(place: Place) -> None:
-    for _ in range(3):
+    for _ in range(4):
         words = [["ping"], ["up"], ["down"], ["list"], ["restart"], ["down"], ["ping"], ["up"]]
         for done in [place.finish(command) for command in [place.start(*each) for each in words]]:
             assert done.code in (0, 1, 3), done
             assert "Traceback" not in done.err, done
-        assert len(place.daemons()) <= 2
+            # None of them hangs, so none has to be killed or given up.
+            assert not re.search("killed|may hang", done.err), done
+        eventually(lambda: len(place.daemons()) <= 1, "the others have ended")
     pid = place.json("ping")["pid"]
-    eventually(lambda: place.daemons() == [pid], "the others have ended")
+    assert place.daemons() == [pid]
     place.down()
     gone(place)
+
+
+def test_several_commands_that_end_the_daemon_at_once_all_succeed(place: Place) -> None:
+    for _ in range(3):
+        pid = place.up()
+        for done in [place.finish(command) for command in [place.start("down") for _ in range(5)]]:
+            assert (done.code, done.err) == (0, ""), done
+            assert done.out in (f"the daemon has ended: pid {pid}\n", f"no daemon is up in {place.root}\n")
+        gone(place)
+
+
+WAITS_AT_THE_GATE = """
+import os, time, samovar.client
+close = samovar.client.Client.close
+def late(self):
+    close(self)
+    while not os.path.exists(os.environ["GATE"]):
+        time.sleep(0.01)
+samovar.client.Client.close = late
+"""
+"""The same program; it goes on from where it has closed its connection when it is let."""
+
+
+def test_down_waits_for_the_daemon_that_it_ends_and_leaves_the_next_one_alone(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(WAITS_AT_THE_GATE)
+    gate = tmp_path / "gate"
+    first = place.up()
+    command = place.start("down", env={"PYTHONPATH": str(tmp_path), "GATE": str(gate)})
+    eventually(lambda: not place.home.up(), "the first daemon has ended")
+    second = place.up()
+    gate.touch()
+    assert place.finish(command) == (0, f"the daemon has ended: pid {first}\n", "")
+    assert place.daemons() == [second]
+
+
+def test_a_daemon_that_is_told_to_end_while_it_starts_ends(place: Place) -> None:
+    for moment in range(12):
+        command = place.start("up")
+        eventually(place.daemons, "a daemon starts")
+        time.sleep(0.04 * moment)  # Through all that a start is made of, however long each part takes here.
+        for pid in place.daemons():
+            os.kill(pid, signal.SIGTERM)
+        done = place.finish(command)
+        assert done.code in (0, 3)
+        assert "Traceback" not in done.err
+        place.wait_until_down()
+    place.up()
 
 
 # ---------------------------------------------------------------- after a crash

@@ -31,6 +31,7 @@ from .history import Histories
 from .models import Model, settings_of
 
 MAX_WAITING = 1000
+_EVENTS_A_TURN = 50
 
 
 @dataclass(slots=True)
@@ -195,10 +196,14 @@ class Session:
         prompt = say("user", ask.prompt, await self.history(), time.time())
         ask.start()
         finished: Finished | None = None
+        count = 0
         request = Request(self.model.spec.id, prompt, self.settings)
         stream: AsyncIterator[StreamEvent] = self.model.backend.stream(request)
         async with aclosing(stream) as events:  # type: ignore[type-var]
             async for event in events:
+                count += 1
+                if not count % _EVENTS_A_TURN:
+                    await asyncio.sleep(0)  # A backend that has all its text at once must not hold the loop.
                 if finished:
                     raise MalformedResponse(f"{self.model.name} went on after the end of its reply; ask again")
                 if isinstance(event, TextDelta):

@@ -16,7 +16,7 @@ from pydantic_core import from_json, to_json
 from samovar import wire
 from samovard import log
 from samovard.core import Core
-from samovard.model.errors import Cancelled, MalformedRequest, ProtocolMismatch, SamovarError
+from samovard.model.errors import Cancelled, MalformedRequest, ProtocolMismatch, SamovarError, shown
 from samovard.ops.all import call
 
 _FRAMES_A_TURN = 100
@@ -104,7 +104,7 @@ class OpsSocket:
         op, args, events = _parsed(body)
         task = self._loop.create_task(self._answer(client, request, op, args, events))
         self._calls[key] = task
-        task.add_done_callback(lambda _: self._calls.pop(key, None))
+        task.add_done_callback(lambda ended: self._ended(client, request, op, ended))
 
     def _refuse(self, client: bytes, frames: list[bytes], error: SamovarError) -> None:
         """Answers frames that are no request, and logs them, a line a second at most."""
@@ -127,8 +127,15 @@ class OpsSocket:
             kind, body = wire.ERROR, to_json(error.as_dict(), fallback=str)
         except asyncio.CancelledError:
             # Only a `cancel` frame, or the door's closing, cancels a call: nobody above waits for this task.
-            kind, body = wire.ERROR, to_json(Cancelled(f"the call of {op!r} was cancelled").as_dict())
+            kind, body = wire.ERROR, _cancelled(op)
+        self._calls.pop((client, request), None)  # Before the answer: whoever has it may use the id again.
         self._send(client, [wire.MAGIC, kind, request, body])
+
+    def _ended(self, client: bytes, request: bytes, op: str, task: asyncio.Task[None]) -> None:
+        """A call that was cancelled before its task's first step could not answer for itself."""
+        if task.cancelled():
+            self._calls.pop((client, request), None)
+            self._send(client, [wire.MAGIC, wire.ERROR, request, _cancelled(op)])
 
     def _send(self, client: bytes, frames: list[bytes], *, droppable: bool = False) -> None:
         if self._socket.closed:
@@ -146,6 +153,7 @@ class OpsSocket:
 
     def _try_send(self, client: bytes, frames: list[bytes]) -> bool:
         """False where the client's queue is full; a client that is gone counts as served."""
+        self._read_soon()  # Whatever comes of the send: it may have taken the descriptor's edge with it.
         try:
             self._socket.send_multipart([client, *frames], zmq.NOBLOCK)
         except zmq.Again:
@@ -153,7 +161,6 @@ class OpsSocket:
         except zmq.ZMQError as error:
             if error.errno != zmq.EHOSTUNREACH:
                 log.error("socket/send-failed", reason=str(error))
-        self._read_soon()
         return True
 
     def _retry(self, client: bytes) -> None:
@@ -163,6 +170,10 @@ class OpsSocket:
         if waiting and not self._socket.closed:
             self._unsent[client] = waiting
             self._loop.call_later(_RETRY_S, self._retry, client)
+
+
+def _cancelled(op: str) -> bytes:
+    return to_json(Cancelled(f"the call of {shown(op)} was cancelled").as_dict())
 
 
 def _checked(frames: list[bytes]) -> tuple[bytes, bytes, bytes]:
@@ -191,7 +202,9 @@ def _parsed(body: bytes) -> tuple[str, dict[str, Any], bool]:
         raise MalformedRequest(f"the request's body is no JSON ({error})") from None
     if not isinstance(value, dict) or not isinstance(value.get("op"), str) or set(value) - {"op", "args", "events"}:
         raise MalformedRequest('the request\'s body is to be {"op": NAME, "args": {...}, "events": BOOLEAN}')
-    args = value.get("args", {})
+    args, events = value.get("args", {}), value.get("events", False)
+    if not isinstance(events, bool):
+        raise MalformedRequest(f"`events` is to be true or false, not {shown(events)}")
     if not isinstance(args, dict):
         raise MalformedRequest(f"the arguments of {value['op'][:40]!r} are to be an object, not {args!r:.40}")
-    return value["op"], args, value.get("events") is True
+    return value["op"], args, events
