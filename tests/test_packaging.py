@@ -22,6 +22,8 @@ from typing import Any
 
 import pytest
 
+from daemons import Places, places  # noqa: F401 - a fixture
+
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
@@ -86,6 +88,26 @@ def test_installing_the_wheel_makes_the_samovar_command(installed: Path) -> None
     assert os.access(installed.parent / "samovar", os.X_OK)
 
 
+def test_the_client_alone_works_against_a_daemon_that_is_up(installed: Path, places: Places) -> None:
+    place = places()
+    place.up()
+    done = place.finish(place.launch([str(installed.parent / "samovar"), "spawn", "w1"]))
+    assert (done.code, done.out) == (0, "w1: fake, idle, 0 message(s)\n"), done
+    assert place.finish(place.launch([str(installed.parent / "samovar"), "eval", "1 + 1"])).out == "2\n"
+
+
+def test_the_client_alone_names_the_missing_extra_where_it_has_to_start_a_daemon(
+    installed: Path, places: Places
+) -> None:
+    place = places()
+    done = place.finish(place.launch([str(installed.parent / "samovar"), "list"]))
+    assert done.code == 3
+    assert "pip install 'samovar[daemon]'" in done.err
+    assert done.err.endswith("[missing_extra]\n")
+    demo = place.finish(place.launch([str(installed.parent / "samovar"), "demo"]))
+    assert (demo.code, demo.err.endswith("[missing_extra]\n")) == (3, True), demo
+
+
 def test_the_metadata_lists_the_three_extras(metadata: Message) -> None:
     assert metadata.get_all("Provides-Extra", []) == ["daemon", "dev", "vllm"]
 
@@ -94,7 +116,11 @@ def test_the_metadata_asks_for_python_3_11_and_names_the_licence(metadata: Messa
     assert (metadata["Requires-Python"], metadata["License-Expression"]) == (">=3.11", "MIT")
 
 
-def test_the_wheel_holds_every_file_of_both_packages_and_nothing_else(wheel: Path) -> None:
+PAPERS = ("docs/architecture.md", "docs/gotchas.md", "docs/ops.md")
+"""What the demo reads, beside the README, where there is no checkout."""
+
+
+def test_the_wheel_holds_every_file_of_both_packages_the_papers_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
     ours = {
@@ -103,7 +129,9 @@ def test_the_wheel_holds_every_file_of_both_packages_and_nothing_else(wheel: Pat
         for path in top.glob("samovar*/**/*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    assert held == ours
+    papers = {name for name in held if name.startswith("samovar/papers/")}
+    assert held - papers == ours
+    assert papers == {f"samovar/papers/{name}" for name in ("README.md", *PAPERS)}
 
 
 # ---------------------------------------------------------------- the pins
@@ -373,9 +401,12 @@ def test_bootstrap_passes_arguments_to_invoke_as_they_are(complete: Any) -> None
 def test_ctrl_c_lets_the_job_clean_up_and_gives_130(complete: Any) -> None:
     """The real bootstrap.py, run in a checkout whose `invoke` cleans up after SIGINT."""
     complete.python.unlink()
-    complete.python.write_text("#!/bin/sh\ntrap 'echo clean > cleaned; exit 1' INT\necho up\nread x < pipe\n")
+    complete.python.write_text(
+        "#!/bin/sh\ntrap 'echo clean > cleaned; exit 1' INT\necho up\n"
+        # A trap runs between commands: a signal that comes just before one that blocks would wait for its end.
+        "while :; do sleep 0.05; done\n"
+    )
     complete.python.chmod(0o755)
-    os.mkfifo(complete.root / "pipe")
     streams: dict[str, Any] = {
         "stdin": subprocess.DEVNULL,
         "stdout": subprocess.PIPE,

@@ -42,7 +42,7 @@ def settled(text: str) -> str:
 
 
 @pytest.fixture
-def home(places: Places) -> Place:  # noqa: F811
+def home(places: Places) -> Place:
     place = places(config="default_model: reader\n")
     shutil.copytree(ROOT / "docs", place.root / "docs")
     return place

@@ -44,6 +44,8 @@ class AsyncClient(AsyncApi):
         if self._closed:
             return
         self._closed = True
+        async with self._connecting:  # A connection in the making sees that it is not wanted any more.
+            pass
         if self._connection:
             self._tell(self._connection.exchange.fail_all(SamovarError("the client was closed", code="client_closed")))
             self._drop(self._connection)
@@ -123,7 +125,7 @@ class AsyncClient(AsyncApi):
 
     async def _connect(self) -> Connection:
         if self._closed:
-            raise SamovarError("the client was closed; make another", code="client_closed")
+            raise _closed()
         async with self._connecting:
             if self._connection:
                 self._read(self._connection)
@@ -139,6 +141,8 @@ class AsyncClient(AsyncApi):
         try:
             while not connection.connected:
                 connection.receive_all()
+                if self._closed:
+                    raise _closed()
                 if connection.gone:
                     raise connection.gone
                 if loop.time() > deadline:
@@ -157,6 +161,10 @@ class AsyncClient(AsyncApi):
             loop.remove_reader(fd)
         connection.close()
         self._connection = None
+
+
+def _closed() -> SamovarError:
+    return SamovarError("the client was closed; make another", code="client_closed")
 
 
 class AsyncSessionHandle:

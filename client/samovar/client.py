@@ -126,14 +126,15 @@ class Client(Api):
         connection.exchange.forget(pending)
 
     def _connect(self) -> Connection:
-        """The connection, made anew where the daemon of the last one is gone."""
-        if self._closed:
-            raise SamovarError("the client was closed; make another with samovar.connect()", code="client_closed")
-        if self._connection:
+        """The connection, made anew where the daemon of the last one is gone; the lock is held."""
+        while self._connection and not self._closed:
             self._receive(self._connection)
             if not self._connection.gone:
                 return self._connection
+            # It lets go of the lock meanwhile, so another thread may have connected when it returns.
             self._retire(self._connection)
+        if self._closed:
+            raise SamovarError("the client was closed; make another with samovar.connect()", code="client_closed")
         connection = Connection(self._context, self.home.reach(start=self._start))
         try:
             self._await_handshake(connection)

@@ -8,7 +8,7 @@ from typing import Any
 import zmq
 
 from . import wire
-from .errors import DaemonGone, NoDaemon
+from .errors import DaemonGone, NoDaemon, ProtocolMismatch
 
 CONNECT_TIMEOUT_S = 10.0
 
@@ -28,7 +28,7 @@ class Connection:
         self.info = info
         self.exchange = wire.Exchange()
         self.connected = False
-        self.gone: DaemonGone | NoDaemon | None = None
+        self.gone: DaemonGone | NoDaemon | ProtocolMismatch | None = None
         self.socket = context.socket(zmq.DEALER)
         self.socket.linger = 0
         self.socket.sndhwm = self.socket.rcvhwm = 0
@@ -57,7 +57,11 @@ class Connection:
                 frames = self.socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 break
-            pending = self.exchange.receive(frames)
+            try:
+                pending = self.exchange.receive(frames)
+            except ProtocolMismatch as error:
+                self.gone = error
+                break
             if pending:
                 touched.append(pending)
         self._watch()

@@ -27,8 +27,9 @@ def sessions(shared: Place) -> None:
 
 def state(place: Place) -> Any:
     """All that an op could change."""
-    views = place.json("list")
-    return views, [place.json("history", view["name"]) for view in views]
+    with place.client() as client:
+        views = client.call("list")
+        return views, [client.call("history", session=view["name"]) for view in views]
 
 
 @pytest.fixture
@@ -443,9 +444,9 @@ def test_a_backend_of_the_config_that_can_not_be_loaded_is_told_and_hurts_no_oth
 
 
 PATCHES = """
-import samovar.wire, samovar.connection
+import samovar.wire, samovar.connection, samovar.process
 samovar.wire.HEARTBEAT_MS, samovar.wire.HEARTBEAT_TIMEOUT_MS = 100, 1000
-samovar.connection.CONNECT_TIMEOUT_S = 1.0
+samovar.connection.CONNECT_TIMEOUT_S = samovar.process._HANG_S = 1.0
 """
 """The same program, less patient."""
 

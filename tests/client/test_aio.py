@@ -7,9 +7,9 @@ from contextlib import aclosing
 from typing import Any, TypeVar
 
 import pytest
-from house import WAIT_S, At, House, in_background, speaking
 
 import samovar.aio
+from house import WAIT_S, At, House, in_background, speaking
 from samovar import AsyncClient, DaemonGone, NoDaemon, ProtocolMismatch, SamovarError, UsageError
 
 Found = TypeVar("Found")

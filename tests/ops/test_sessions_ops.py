@@ -229,7 +229,7 @@ def test_history_gives_the_last_messages_and_how_many_there_are(ops: Ops) -> Non
     whole = ops.call("history", session="w1")
     assert (whole["session"], whole["model"], whole["forked_from"], whole["total"]) == ("w1", "fake", None, 6)
     assert [message["number"] for message in whole["messages"]] == [1, 2, 3, 4, 5, 6]
-    for last in (1, 2, 5, 6, 7, 10**12):
+    for last in (1, 2, 5, 6, 7, 10**9):
         found = ops.call("history", session="w1", last=last)
         assert (found["total"], found["messages"]) == (6, whole["messages"][-last:])
 
@@ -237,7 +237,7 @@ def test_history_gives_the_last_messages_and_how_many_there_are(ops: Ops) -> Non
 def test_history_refuses_what_it_cannot_give(ops: Ops) -> None:
     ops.call("spawn", name="review")
     assert "'review'" in refused(ops, "unknown_session", "history", session="reveiw").message
-    for last in (0, -1, "1", 1.5, True):
+    for last in (0, -1, 10**9 + 1, "1", 1.5, True):
         refused(ops, "invalid_argument", "history", session="review", last=last)
 
 
