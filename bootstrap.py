@@ -128,20 +128,30 @@ def locked(path):
         yield lock
 
 
-def wait(job):
-    """The job's exit code as a shell would tell it; after Ctrl-C, 130 once the job has cleaned up."""
-    interrupted = False
-    while True:
-        try:
-            code = job.wait()
-        except KeyboardInterrupt:
-            interrupted = True
-            if not (sys.stdin and sys.stdin.isatty()):  # a terminal has told the job itself
-                job.send_signal(signal.SIGINT)
-            continue
-        if interrupted:
-            return INTERRUPTED
-        return code if code >= 0 else 128 - code
+def finish(command, **options):
+    """The exit code of a job that is told of Ctrl-C and given the time to clean up; then it is INTERRUPTED."""
+    interrupts = []
+    terminal = bool(sys.stdin and sys.stdin.isatty())  # a terminal tells the job itself
+
+    def pass_on(*_):
+        interrupts.append(True)
+        if job and not terminal:
+            job.send_signal(signal.SIGINT)
+
+    job = None
+    # From before the job is there: a signal that came between its start and our waiting would leave it behind.
+    before = signal.signal(signal.SIGINT, pass_on)
+    try:
+        job = subprocess.Popen(command, **options)
+        if interrupts and not terminal:
+            job.send_signal(signal.SIGINT)
+        signal.signal(signal.SIGTERM, lambda *_: job.terminate())
+        code = job.wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if interrupts:
+        return INTERRUPTED
+    return code if code >= 0 else 128 - code
 
 
 class Progress:
@@ -300,9 +310,7 @@ class Environment:
     def run(self, arguments):
         """The exit code of invoke, run in the checkout with `arguments`."""
         command = [str(self.python), "-m", "invoke", *arguments]
-        job = subprocess.Popen(command, cwd=str(self.root), env=self.variables())
-        signal.signal(signal.SIGTERM, lambda *_: job.terminate())
-        return wait(job)
+        return finish(command, cwd=str(self.root), env=self.variables())
 
 
 def resolve(root):

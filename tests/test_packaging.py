@@ -376,14 +376,13 @@ def test_pip_keeps_the_persons_settings_but_installs_into_the_environment(
     assert "PYTHONPATH" not in variables
 
 
-def run_job(code: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-
-
 @pytest.mark.parametrize(("code", "expected"), [("exit(7)", 7), ("import os; os.kill(os.getpid(), 9)", 137)])
 def test_the_jobs_exit_code_is_bootstraps(bootstrap: ModuleType, code: str, expected: int) -> None:
-    with run_job(code) as job:
-        assert bootstrap.wait(job) == expected
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert bootstrap.finish([sys.executable, "-c", code]) == expected
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_bootstrap_passes_arguments_to_invoke_as_they_are(complete: Any) -> None:
