@@ -19,6 +19,7 @@ import pytest
 
 from daemons import FAKE, SAMOVAR, Lines, Place, Places, eventually
 from samovar import Client, SamovarError
+from samovar.connection import Connection
 from samovar.ops import OPS
 
 COMMAND_LINES = {
@@ -401,6 +402,31 @@ def test_the_command_that_asked_when_the_daemon_went_down_exits_1_with_the_reaso
     done = place.finish(command)
     assert (done.code, done.out) == (1, "")
     assert re.fullmatch(r"error: .*\[interrupted\]\n", done.err)
+
+
+def test_an_answer_that_comes_right_before_the_connections_end_is_not_lost(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client looks for frames, then for the end of the connection; both may have come in between."""
+    place.up()
+    ending, watching = threading.Event(), threading.Event()
+    watch = Connection._watch
+
+    def watch_late(self: Connection) -> None:
+        if ending.is_set():
+            watching.set()
+            self._monitor.poll(30_000)  # Until the end has come, and the answer before it.
+        watch(self)
+
+    monkeypatch.setattr(Connection, "_watch", watch_late)
+    with place.client() as client:
+        client.spawn("w1", model="fake/hang")
+        asker = Asker(client, "w1")
+        eventually(lambda: place.json("status")["running"] == 1, "the ask runs")
+        ending.set()
+        assert watching.wait(60)
+        place.down("--grace-s", "0")
+        assert asker.end().code == "interrupted"
 
 
 def test_a_daemon_that_is_ending_refuses_new_asks_and_still_answers_reads(place: Place) -> None:

@@ -39,7 +39,11 @@ def known_revisions() -> set[str]:
 
 def _revision(file: Path) -> str:
     try:
-        connection = sqlite3.connect(file, timeout=5)
+        # Read-only: the last one to close a journal of a crashed daemon would otherwise write its log into it. Where
+        # there is no log, `immutable` keeps SQLite from making files beside it.
+        log_left = file.with_name(f"{file.name}-wal").exists()
+        how = "mode=ro" if log_left else "mode=ro&immutable=1"
+        connection = sqlite3.connect(f"{file.absolute().as_uri()}?{how}", timeout=5, uri=True)
         try:
             row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
         finally:
@@ -55,13 +59,16 @@ def migrate(file: Path, revision: str = "head") -> None:
     """Runs the migrations that `file` lacks, up to `revision`."""
     from alembic import command
     from alembic.config import Config
-    from sqlalchemy import URL, create_engine
+    from sqlalchemy import URL, create_engine, event
     from sqlalchemy.exc import DBAPIError
     from sqlalchemy.pool import NullPool
 
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     engine = create_engine(URL.create("sqlite", database=str(file)), poolclass=NullPool)
+    # A migration is one transaction, also its DDL, which Python's driver would commit statement by statement.
+    event.listen(engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None))
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     try:
         # SQLite gives its other files the mode of this one; conversations are for their owner's eyes.
         os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
