@@ -15,7 +15,7 @@ from samovard.model.views import ModelView
 BackendLoader = Callable[[], Backend]
 
 COMING: Mapping[str, tuple[str, ...]] = {
-    "claude": ("fable", "opus", "sonnet", "haiku"),
+    "claude": ("opus", "sonnet", "haiku"),
     "ollama": (),
     "gemini": (),
     "vllm": (),
