@@ -1,5 +1,6 @@
 """What more than one test module needs. Owns the built wheel: one a run, since building takes a second."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,9 @@ import pytest
 from house import house, ops
 
 __all__ = ["house", "ops", "wheel"]
+
+# Whoever starts the tests in the background has them ignore SIGINT, and every program that they start with them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 
