@@ -213,6 +213,9 @@ class At(Home):
     def reach(self, *, start: bool = True, timeout_s: float = WAIT_S) -> dict[str, Any]:
         return self.info
 
+    def connection(self) -> dict[str, Any]:
+        return self.info
+
 
 @contextlib.contextmanager
 def speaking(*magic: bytes) -> Iterator[At]:

@@ -134,25 +134,35 @@ class AsyncClient(AsyncApi):
             return self._connection
 
     async def _open(self) -> Connection:
-        info = await asyncio.to_thread(self.home.reach, start=self._start)
+        deadline = asyncio.get_running_loop().time() + CONNECT_TIMEOUT_S
+        connection: Connection | None = None
+        while connection is None:
+            info = await asyncio.to_thread(self.home.reach, start=self._start)
+            connection = await self._connected(info, deadline)
+        for fd in connection.fds:
+            asyncio.get_running_loop().add_reader(fd, self._read, connection)
+        return connection
+
+    async def _connected(self, info: dict[str, Any], deadline: float) -> Connection | None:
+        """None where the daemon ended before it took the connection: there may be another by now."""
         connection = Connection(self._context, info)
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + CONNECT_TIMEOUT_S
         try:
             while not connection.connected:
                 connection.receive_all()
                 if self._closed:
                     raise _closed()
+                if loop.time() > deadline:
+                    raise connection.gone or connection.unanswered(CONNECT_TIMEOUT_S)
+                if not connection.connected and not connection.current(self.home):
+                    connection.close()
+                    return None
                 if connection.gone:
                     raise connection.gone
-                if loop.time() > deadline:
-                    raise connection.unanswered(CONNECT_TIMEOUT_S)
                 await asyncio.sleep(0.001)
         except BaseException:
             connection.close()
             raise
-        for fd in connection.fds:
-            loop.add_reader(fd, self._read, connection)
         return connection
 
     def _drop(self, connection: Connection) -> None:

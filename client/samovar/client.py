@@ -135,14 +135,16 @@ class Client(Api):
             self._retire(self._connection)
         if self._closed:
             raise SamovarError("the client was closed; make another with samovar.connect()", code="client_closed")
-        connection = Connection(self._context, self.home.reach(start=self._start))
-        try:
-            self._await_handshake(connection)
-        except BaseException:
-            connection.close()
-            raise
-        self._connection = connection
-        return connection
+        deadline = time.monotonic() + CONNECT_TIMEOUT_S
+        while self._connection is None:
+            connection = Connection(self._context, self.home.reach(start=self._start))
+            try:
+                if self._await_handshake(connection, deadline):
+                    self._connection = connection
+            finally:
+                if self._connection is None:
+                    connection.close()
+        return self._connection
 
     def _retire(self, connection: Connection) -> None:
         """Closes a connection once no thread reads it; the lock is held."""
@@ -152,16 +154,19 @@ class Client(Api):
             self._moved.wait(0.05)
         connection.close()
 
-    def _await_handshake(self, connection: Connection) -> None:
-        deadline = time.monotonic() + CONNECT_TIMEOUT_S
+    def _await_handshake(self, connection: Connection, deadline: float) -> bool:
+        """False where the daemon ended before it took the connection: there may be another by now."""
         while not connection.connected:
             connection.receive_all()
+            if not connection.connected:
+                waited_in_vain = not _readable(connection.fds, 0.05)
+                if time.monotonic() > deadline:
+                    raise connection.gone or connection.unanswered(CONNECT_TIMEOUT_S)
+                if (waited_in_vain or connection.gone) and not connection.current(self.home):
+                    return False
             if connection.gone:
                 raise connection.gone
-            if time.monotonic() > deadline:
-                raise connection.unanswered(CONNECT_TIMEOUT_S)
-            if not connection.connected:
-                _readable(connection.fds, 0.05)
+        return True
 
     def _receive(self, connection: Connection) -> None:
         if connection.receive_all():

@@ -9,6 +9,7 @@ import zmq
 
 from . import wire
 from .errors import DaemonGone, NoDaemon, ProtocolMismatch
+from .home import Home
 
 CONNECT_TIMEOUT_S = 10.0
 
@@ -49,8 +50,21 @@ class Connection:
         self._monitor.close()
         self.socket.close()
 
+    def current(self, home: Home) -> bool:
+        """Whether the home's daemon is still the one that this connection was made for."""
+        return (home.connection() or {}).get("pid") == self.info.get("pid")
+
     def receive_all(self) -> list[wire.Pending]:
         """Takes whatever has come, without waiting; returns the calls that it was for."""
+        touched = self._receive()
+        self._watch()
+        if self.gone:
+            # What came between the last look and the connection's end is an answer all the same.
+            touched += self._receive()
+            touched += self.exchange.fail_all(self.gone)
+        return touched
+
+    def _receive(self) -> list[wire.Pending]:
         touched = []
         while True:
             try:
@@ -64,9 +78,6 @@ class Connection:
                 break
             if pending:
                 touched.append(pending)
-        self._watch()
-        if self.gone:
-            touched += self.exchange.fail_all(self.gone)
         return touched
 
     def _watch(self) -> None:

@@ -82,8 +82,14 @@ def _down(home: Home, options: Any) -> int:
     if not home.up():
         print(f"no daemon is up in {home.root}")
         return OK
-    pid = home.reach(start=False)["pid"]
-    grace = _ask_to_end(home, options)
+    try:
+        pid = home.reach(start=False)["pid"]
+        grace = _ask_to_end(home, options)
+    except NoDaemon:
+        if home.up():
+            raise
+        print(f"no daemon is up in {home.root}")  # Another command was quicker.
+        return OK
     _wait_for_end(home, pid, grace + _HANG_S)
     print(f"the daemon has ended: pid {pid}")
     return OK
@@ -102,7 +108,7 @@ def _ask_to_end(home: Home, options: Any) -> float:
 
 def _wait_for_end(home: Home, pid: int, patience_s: float) -> None:
     deadline = time.monotonic() + patience_s
-    while home.up():
+    while home.up() and home.pid() in (pid, None):
         if time.monotonic() > deadline:
             _tell(f"the daemon (pid {pid}) did not end within {patience_s:g} s, so it is killed")
             os.kill(pid, signal.SIGKILL)

@@ -52,6 +52,7 @@ class Service(threading.Thread):
         self.ops: OpsSocket
         self.failure: BaseException | None = None
         self.opened = threading.Event()
+        self.wakeup: socket.socket | None = None
         self.stopped: Callable[[], None] = lambda: None
         self._held = held
         self._config = config
@@ -130,6 +131,11 @@ def run(home: Home, *, foreground: bool, tcp: bool, grace_s: float | None, ready
         curve = _new_keys() if tcp else None
         service = Service(held, config, config.grace_s if grace_s is None else grace_s, curve, tcp)
         _watch_signals(service, foreground)
+        from tornado.ioloop import IOLoop
+
+        loop = IOLoop.current()
+        # Called on the service's thread at its end, which may come before this thread's loop has begun.
+        service.stopped = lambda: _leave(loop, held)
         service.start()
         try:
             _run_kernel(service, held, tcp, curve, lambda: _announce(began, home, ready))
@@ -176,8 +182,6 @@ def _run_kernel(
     if service.failure:
         return
     loop = IOLoop.current()
-    # Called on the service's thread at its end, which may come before this thread's loop has begun.
-    service.stopped = lambda: _leave(loop, held)
     held.publish({"ops": service.ops.endpoint, "pid": os.getpid(), "protocol": PROTOCOL, **kernel.connection_info(app)})
     announce()
     # Requests wait in the sockets until the kernel starts; whoever waits for the daemon need not wait for this.
@@ -225,3 +229,4 @@ def _watch_signals(service: Service, foreground: bool) -> None:
     signal.signal(signal.SIGINT, (lambda *_: service.shut_down()) if foreground else signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     theirs.detach()
+    service.wakeup = ours  # Open until the process ends: a signal may come that late.

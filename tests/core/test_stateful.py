@@ -53,7 +53,13 @@ class Sessions(RuleBasedStateMachine):
 
     @initialize()
     def open(self) -> None:
+        """Begins with something to fork from, to rewind, to relay and to interrupt."""
         self.live_in(self.folders / "first")
+        self.spawn("a", ECHO, "the system prompt")
+        self.ask("a", "one")
+        self.ask("a", "two")
+        self.fork("a", "b", 0, HANG)
+        self.ask("b", "three")
 
     def live_in(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
@@ -79,7 +85,7 @@ class Sessions(RuleBasedStateMachine):
         said = [("system", system)] if system else []
         self.live.setdefault(name, Modelled(model, said, next(self.births)))
 
-    @rule(name=names, new=names, place=st.integers(0, 12), model=st.none() | models)
+    @rule(name=names, new=names, place=st.integers(0, 7), model=st.none() | models)
     def fork(self, name: str, new: str, place: int, model: str | None) -> None:
         """At the end for place 0, else at that message, by its number or by its id in turn."""
         source = self.live.get(name)
@@ -96,7 +102,7 @@ class Sessions(RuleBasedStateMachine):
             said = source.said[: place or None]
             self.live[new] = Modelled(model or source.model, said, next(self.births), name)
 
-    @rule(name=names, place=st.integers(1, 12))
+    @rule(name=names, place=st.integers(1, 7))
     def rewind(self, name: str, place: int) -> None:
         session = self.live.get(name)
         code = self.code("rewind", session=name, to=self.reference(name, place))
@@ -223,7 +229,7 @@ class Sessions(RuleBasedStateMachine):
 
 TestSessions = Sessions.TestCase
 TestSessions.settings = settings(
-    max_examples=HUNT or 100,
+    max_examples=HUNT or 50,
     stateful_step_count=30,
     deadline=None,
     derandomize=not HUNT,

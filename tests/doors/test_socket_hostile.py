@@ -8,7 +8,8 @@ import itertools
 import json
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +17,19 @@ import zmq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from house import WAIT_S, House, OverTheSocket, eventually, hanging, over_the_socket
+from house import LOADERS, WAIT_S, House, OverTheSocket, eventually, hanging, in_background, over_the_socket
 from samovar import wire
 from samovard.doors.socket import _UNSENT_LIMIT
+from samovard.model.backend import (
+    Capabilities,
+    Finished,
+    ModelSpec,
+    Request,
+    Settings,
+    StreamEvent,
+    TextDelta,
+    Usage,
+)
 from samovard.ops.all import OPS
 
 FUZZ = settings(
@@ -321,6 +332,42 @@ def test_each_call_that_is_cancelled_at_once_is_answered(door: Door) -> None:
             raise AssertionError(f"{len(requests) - len(answered)} calls were never answered") from None
         assert kind in (wire.OK, wire.ERROR)
         answered.add(request)
+
+
+class HalfPairs:
+    """A backend whose reply no JSON, no SQLite and no terminal can hold."""
+
+    name, capabilities, settings_type = "odd", Capabilities(), Settings
+
+    def models(self) -> Sequence[ModelSpec]:
+        return [ModelSpec("half-pairs")]
+
+    def find(self, model: str) -> ModelSpec | None:
+        return ModelSpec(model)
+
+    async def stream(self, request: Request) -> AsyncIterator[StreamEvent]:
+        yield TextDelta("half of a pair: \ud800")
+        yield Finished(Usage())
+
+    async def close(self) -> None:
+        pass
+
+
+# Shows a bug of the door as of ff76571: an answer that `to_json` refuses is never sent, and the caller waits for ever.
+def test_a_reply_that_cannot_be_sent_fails_its_ask_and_every_call_about_it_is_answered(tmp_path: Path) -> None:
+    house = House(tmp_path, {**LOADERS, "odd": HalfPairs})
+    try:
+        with over_the_socket(house) as door:
+            door.call("spawn", name="w1", model="odd")
+            listening = in_background(lambda: list(door.stream("ask", session="w1", prompt="one")))
+            for call in (listening, door.begin("ask", session="w1", prompt="two")):
+                error: Any = call.exception(10)
+                assert error and error.code in ("malformed_response", "internal")
+                assert door.begin("poll", ticket=error.data["ask"]).result(10)["state"] == "failed"
+            assert len(door.begin("status", session="w1").result(10)["asks"]) == 2
+            assert door.begin("history", session="w1").result(10)["total"] == 0
+    finally:
+        house.end()
 
 
 # ---------------------------------------------------------------- clients that leave, or do not read
