@@ -210,6 +210,9 @@ class At(Home):
         super().__init__(tempfile.gettempdir())
         self.info = info
 
+    def connection(self) -> dict[str, Any]:
+        return self.info
+
     def reach(self, *, start: bool = True, timeout_s: float = WAIT_S) -> dict[str, Any]:
         return self.info
 

@@ -328,6 +328,60 @@ def test_a_killed_session_stays_dead_though_somebody_was_reading_it(ops: Ops) ->
     assert ops.call("spawn", name="w1")["messages"] == 0
 
 
+# Shows a bug as of 1a1469e: `Sessions._add` puts a second Session over the one in use, and a turn is lost.
+def test_a_session_that_is_used_before_its_spawn_was_answered_is_one_session(ops: Ops) -> None:
+    with ops.house.first_read_held("add_session") as written:
+        spawn = ops.begin("spawn", name="w1")
+        assert written.wait(30)
+        ops.call("ask", session="w1", prompt="one")
+    spawn.result(30)
+    ops.call("ask", session="w1", prompt="two")
+    assert [text for _, text in said(ops, "w1")] == ["one", "one", "two", "two"]
+    ops.restart()
+    assert [text for _, text in said(ops, "w1")] == ["one", "one", "two", "two"]
+
+
+# Shows a bug as of 1a1469e: `Sessions._add` brings it back to life in memory alone.
+def test_a_session_that_is_killed_before_its_spawn_was_answered_is_dead(ops: Ops) -> None:
+    with ops.house.first_read_held("add_session") as written:
+        spawn = ops.begin("spawn", name="w1")
+        assert written.wait(30)
+        ops.call("kill", sessions=["w1"])
+    spawn.exception(30)
+    refused(ops, "unknown_session", "ask", session="w1", prompt="are you there?")
+    assert ops.call("spawn", name="w1")["messages"] == 0
+
+
+# Shows a bug as of 1a1469e: the journal has its end and memory does not; its name is lost until a restart.
+def test_a_kill_whose_caller_left_is_whole_or_nothing(ops: Ops) -> None:
+    talk(ops, "w1", "one")
+    with ops.house.writer_held() as queued:
+        kill = ops.task("kill", sessions=["w1"])
+        eventually(lambda: queued() == 1, "the session's end is to be written")
+        kill.cancel()
+        ops.call("ping")  # Whatever the cancelling had to say has arrived before this.
+    ops.call("spawn", name="w2")  # Written after whatever the kill wrote.
+    if "w1" in {view["name"] for view in ops.call("list")}:
+        assert ops.call("ask", session="w1", prompt="two")["text"] == "two"
+    else:
+        refused(ops, "unknown_session", "ask", session="w1", prompt="two")
+        assert ops.call("spawn", name="w1")["messages"] == 0
+
+
+# Shows a bug as of 1a1469e: the journal has the new head and memory the old one.
+def test_a_rewind_whose_caller_left_is_whole_or_nothing(ops: Ops) -> None:
+    talk(ops, "w1", "one", "two")
+    with ops.house.writer_held() as queued:
+        rewind = ops.task("rewind", session="w1", to="2")
+        eventually(lambda: queued() == 1, "the rewind is to be written")
+        rewind.cancel()
+        ops.call("ping")
+    ops.call("spawn", name="w2")
+    before = said(ops, "w1")
+    ops.restart()
+    assert said(ops, "w1") == before
+
+
 def test_a_rewind_is_refused_where_an_ask_waits_for_another_rewind(ops: Ops) -> None:
     """Else both would be told that the session ends where they put it, and one of them would be wrong."""
     talk(ops, "w1", "one", "two", "three")

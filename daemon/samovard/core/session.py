@@ -207,7 +207,7 @@ class Session:
                 if finished:
                     raise MalformedResponse(f"{self.model.name} went on after the end of its reply; ask again")
                 if isinstance(event, TextDelta):
-                    ask.add(event.text)
+                    ask.add(_text_of(event, self.model.name))
                 else:
                     finished = event
         if not finished:
@@ -270,6 +270,15 @@ class Session:
             total_s=timing.total_s,
             **content,
         )
+
+
+def _text_of(delta: TextDelta, model: str) -> str:
+    """The part's text. Raises MalformedResponse where it is no Unicode text: nothing could keep or send it."""
+    try:
+        delta.text.encode()
+    except UnicodeEncodeError as error:
+        raise MalformedResponse(f"{model} sent what is no Unicode text ({error.reason}); ask again") from None
+    return delta.text
 
 
 def _stopped(ask: Ask) -> tuple[AskState, SamovarError]:

@@ -16,7 +16,7 @@ from pydantic_core import from_json, to_json
 from samovar import wire
 from samovard import log
 from samovard.core import Core
-from samovard.model.errors import Cancelled, MalformedRequest, ProtocolMismatch, SamovarError, shown
+from samovard.model.errors import Cancelled, Internal, MalformedRequest, ProtocolMismatch, SamovarError, shown
 from samovard.ops.all import call
 
 _FRAMES_A_TURN = 100
@@ -125,6 +125,10 @@ class OpsSocket:
             kind, body = wire.OK, to_json(await call(self._core, op, args, tell if events else None))
         except SamovarError as error:
             kind, body = wire.ERROR, to_json(error.as_dict(), fallback=str)
+        except ValueError as error:
+            # `call` raises none: this is an answer that JSON can't hold.
+            log.error("socket/answer-refused", op=op, exception=error)
+            kind, body = wire.ERROR, to_json(Internal(f"the answer of {shown(op)} can't be sent: {error}").as_dict())
         except asyncio.CancelledError:
             # Only a `cancel` frame, or the door's closing, cancels a call: nobody above waits for this task.
             kind, body = wire.ERROR, _cancelled(op)

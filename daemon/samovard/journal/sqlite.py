@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from samovard import log
-from samovard.model.errors import JournalUnreadable
+from samovard.model.errors import JournalUnreadable, JournalUnwritable
 from samovard.model.journal import AskClosed, AskOpened, NewSession, SessionRecord
 from samovard.model.message import Head, Message
 from samovard.model.views import AskView
@@ -39,7 +39,12 @@ async def open_journal(folder: Path) -> tuple[SqliteJournal, list[AskView]]:
     """
     file = folder / FILE
     await asyncio.to_thread(version.bring_up_to_date, file)
-    journal = SqliteJournal(file)
+    try:
+        journal = SqliteJournal(file)
+    except sqlite3.Error as error:
+        raise JournalUnwritable(
+            f"the journal {file} can't be opened for writing ({error}); its folder may be read-only, or the disk full"
+        ) from error
     try:
         return journal, await journal.recover()
     except BaseException:
