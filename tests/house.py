@@ -246,6 +246,7 @@ def speaking(*magic: bytes) -> Iterator[At]:
             last.send(b"end")
             thread.join(WAIT_S)
         context.term()
+        shutil.rmtree(folder)
 
 
 class Ops(Protocol):
