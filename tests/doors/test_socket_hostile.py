@@ -353,7 +353,6 @@ class HalfPairs:
         pass
 
 
-# Shows a bug of the door as of ff76571: an answer that `to_json` refuses is never sent, and the caller waits for ever.
 def test_a_reply_that_cannot_be_sent_fails_its_ask_and_every_call_about_it_is_answered(tmp_path: Path) -> None:
     house = House(tmp_path, {**LOADERS, "odd": HalfPairs})
     try:

@@ -6,9 +6,10 @@ and memory changes after the journal did.
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from samovard import log
 from samovard.model.errors import InvalidName, NameInUse, UnknownMessage, UnknownSession, shown
@@ -23,6 +24,8 @@ from .models import Models, settings_across, settings_of
 from .session import Session, Surroundings
 from .text import checked_text
 
+Result = TypeVar("Result")
+
 
 class Sessions:
     """Every live session of a daemon; each is read from the journal when it is first used."""
@@ -34,6 +37,7 @@ class Sessions:
         self._live: dict[str, Session] = {}
         self._coming: set[str] = set()
         self._kills = 0
+        self._works: set[asyncio.Future[Any]] = set()
 
     def __iter__(self) -> Iterator[Session]:
         return iter(list(self._live.values()))
@@ -68,9 +72,13 @@ class Sessions:
             raise NameInUse(new.name)
         self._coming.add(new.name)
         try:
+            kills = self._kills
             key = await self._journal.add_session(new)
         finally:
             self._coming.discard(new.name)
+        if new.name in self._live or kills != self._kills:
+            # Somebody has used it already, or ended it: there must be one session of a name, or none.
+            return (await self.find(new.name)).view()
         record = SessionRecord(
             key=key,
             name=new.name,
@@ -107,8 +115,18 @@ class Sessions:
             raise UnknownSession(name, await self._journal.names())
         return record
 
+    async def _whole(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Runs `work` to its end though its caller leaves: journal and memory must not part."""
+        task = asyncio.ensure_future(work)
+        self._works.add(task)
+        task.add_done_callback(self._works.discard)
+        return await asyncio.shield(task)
+
     async def rewind(self, name: str, to: str) -> SessionView:
         """Moves the head back to the message `to`; the messages after it stay in the journal."""
+        return await self._whole(self._rewind(name, to))
+
+    async def _rewind(self, name: str, to: str) -> SessionView:
         session = await self.find(name)
         session.must_be_idle("rewind it")
         head = await self._message(session, to)
@@ -136,6 +154,9 @@ class Sessions:
 
     async def kill(self, names: Sequence[str]) -> KillView:
         """Ends the sessions: their asks are cancelled, their names free, their journal kept."""
+        return await self._whole(self._kill(names))
+
+    async def _kill(self, names: Sequence[str]) -> KillView:
         sessions = [await self.find(name) for name in dict.fromkeys(names)]
         for session in sessions:
             session.ending = True
