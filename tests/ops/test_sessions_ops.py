@@ -328,7 +328,6 @@ def test_a_killed_session_stays_dead_though_somebody_was_reading_it(ops: Ops) ->
     assert ops.call("spawn", name="w1")["messages"] == 0
 
 
-# Shows a bug as of 1a1469e: `Sessions._add` puts a second Session over the one in use, and a turn is lost.
 def test_a_session_that_is_used_before_its_spawn_was_answered_is_one_session(ops: Ops) -> None:
     with ops.house.first_read_held("add_session") as written:
         spawn = ops.begin("spawn", name="w1")
@@ -341,7 +340,6 @@ def test_a_session_that_is_used_before_its_spawn_was_answered_is_one_session(ops
     assert [text for _, text in said(ops, "w1")] == ["one", "one", "two", "two"]
 
 
-# Shows a bug as of 1a1469e: `Sessions._add` brings it back to life in memory alone.
 def test_a_session_that_is_killed_before_its_spawn_was_answered_is_dead(ops: Ops) -> None:
     with ops.house.first_read_held("add_session") as written:
         spawn = ops.begin("spawn", name="w1")
@@ -352,7 +350,6 @@ def test_a_session_that_is_killed_before_its_spawn_was_answered_is_dead(ops: Ops
     assert ops.call("spawn", name="w1")["messages"] == 0
 
 
-# Shows a bug as of 1a1469e: the journal has its end and memory does not; its name is lost until a restart.
 def test_a_kill_whose_caller_left_is_whole_or_nothing(ops: Ops) -> None:
     talk(ops, "w1", "one")
     with ops.house.writer_held() as queued:
@@ -368,7 +365,6 @@ def test_a_kill_whose_caller_left_is_whole_or_nothing(ops: Ops) -> None:
         assert ops.call("spawn", name="w1")["messages"] == 0
 
 
-# Shows a bug as of 1a1469e: the journal has the new head and memory the old one.
 def test_a_rewind_whose_caller_left_is_whole_or_nothing(ops: Ops) -> None:
     talk(ops, "w1", "one", "two")
     with ops.house.writer_held() as queued:

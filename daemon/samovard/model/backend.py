@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -130,8 +130,3 @@ class Backend(Protocol):
     async def close(self) -> None:
         """Lets go of connections; called once, when no stream is under way."""
         ...
-
-
-def describe_settings(kind: type[Settings]) -> dict[str, Any]:
-    """Name -> JSON schema of each setting."""
-    return dict(kind.model_json_schema().get("properties", {}))
